@@ -1,0 +1,1 @@
+//! Benchmarks of dotpipe against its peers, interleaved in one run.
