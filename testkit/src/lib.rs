@@ -10,6 +10,8 @@ mod output;
 mod process;
 mod skip;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -75,5 +77,22 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         );
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// Calls `f` on a thread and returns what it returns, for calls that have no time limit of their own.
+///
+/// # Panics
+/// When `f` panics, with its panic. When it has not returned after [`limit`]; the thread then stays behind. `what`
+/// says in the message what did not end.
+#[track_caller]
+pub fn within_limit<T: Send + 'static>(what: &str, f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, result) = mpsc::channel();
+    thread::spawn(move || sender.send(catch_unwind(AssertUnwindSafe(f))));
+    match result.recv_timeout(limit()) {
+        Ok(Ok(value)) => value,
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(RecvTimeoutError::Timeout) => panic!("after {:?} still not ended: {what}", limit()),
+        Err(RecvTimeoutError::Disconnected) => unreachable!("the thread always sends"),
     }
 }

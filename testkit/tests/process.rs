@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
-use dotpipe_testkit::{Process, eventually, pipe_folder};
+#[cfg(target_os = "linux")]
+use dotpipe_testkit::eventually;
+use dotpipe_testkit::{Process, pipe_folder, within_limit};
 
 fn sh(script: &str) -> Process {
     Process::start(Command::new("sh").args(["-c", script]))
@@ -35,6 +37,8 @@ fn a_missing_line_fails_with_the_output_so_far() {
     }
 }
 
+// /proc tells a zombie from a living process.
+#[cfg(target_os = "linux")]
 #[test]
 fn drop_kills_the_whole_group() {
     let mut child = sh("sleep 1000 & echo $!; wait");
@@ -77,6 +81,16 @@ fn a_write_to_a_closed_stdin_fails() {
             .downcast::<String>()
             .unwrap()
             .contains("Broken pipe")
+    );
+}
+
+#[test]
+fn a_result_comes_back_from_within_the_limit_and_a_panic_too() {
+    assert_eq!(within_limit("adding", || 1 + 1), 2);
+    let failure = catch_unwind(|| within_limit("failing", || panic!("on purpose")));
+    assert_eq!(
+        *failure.unwrap_err().downcast::<&str>().unwrap(),
+        "on purpose"
     );
 }
 
