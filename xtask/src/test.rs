@@ -1,7 +1,7 @@
 //! `cargo xtask test`: set up, build, run, look for what was left behind, and sum up.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -112,7 +112,7 @@ impl Summary {
     }
 }
 
-/// The private folder of one run, removed at its end: `t` is the tests' TMPDIR, `skips` their log.
+/// The folder of one run, removed at its end: `t` is the tests' TMPDIR, `skips` their log.
 struct RunFolder(PathBuf);
 
 impl RunFolder {
@@ -125,8 +125,10 @@ impl RunFolder {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |time| time.subsec_nanos());
         let folder = parent.join(format!("dpt-{:x}-{:x}", std::process::id(), nanos & 0xffff));
+        // Others may pass through, as some tests start processes of other users; each test's own folder is private.
         let make = |path: &Path| {
-            let made = DirBuilder::new().mode(0o700).create(path);
+            let made = fs::create_dir(path)
+                .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o711)));
             made.map_err(|error| {
                 format!("cannot make the tests' folder {}: {error}", path.display())
             })
