@@ -127,6 +127,19 @@ bitflags::bitflags! {
     }
 }
 
+impl PipeOptions {
+    /// Fails for bits that are no option at all, and for options that a stream of this kind does not have.
+    pub(crate) fn check(self, possible: Self) -> Result<()> {
+        if possible.contains(self) {
+            Ok(())
+        } else {
+            let wrong = self - possible;
+            Err(Error::out_of_range("options", "options contains an invalid flag.")
+                .advice(format!("{wrong:?} is nothing for this kind of stream.")))
+        }
+    }
+}
+
 /// Whether a child process inherits a pipe's handle when it is started in the ordinary way.
 ///
 /// With `Inheritable`, every process started while the handle is open inherits it, as in .NET. To let exactly one

@@ -104,10 +104,8 @@ impl NamedPipeClientBuilder {
             Some(server) => PipeName::with_server(server, &self.name)?,
             None => PipeName::parse(&self.name)?,
         };
-        if self.options.contains(PipeOptions::FIRST_PIPE_INSTANCE) {
-            return Err(Error::out_of_range("options", "options contains an invalid flag.")
-                .advice("FIRST_PIPE_INSTANCE is for servers."));
-        }
+        self.options
+            .check(PipeOptions::all() - PipeOptions::FIRST_PIPE_INSTANCE)?;
         let policy = if self.options.contains(PipeOptions::CURRENT_USER_ONLY) {
             ServerPolicy::Own
         } else if self.any_server_user {

@@ -132,6 +132,7 @@ impl NamedPipeServerBuilder {
     /// something else than a socket is there, and for the system's failures.
     pub fn create(self) -> Result<NamedPipeServerStream> {
         let name = PipeName::parse(&self.name)?;
+        self.options.check(PipeOptions::all())?;
         let max = match self.max_instances {
             NamedPipeServerStream::MAX_ALLOWED_SERVER_INSTANCES => None,
             1..=254 => Some(self.max_instances.unsigned_abs()),
