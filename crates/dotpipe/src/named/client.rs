@@ -11,7 +11,7 @@ use crate::endpoint::{self, ServerPolicy};
 use crate::error::{Error, Result};
 use crate::name::PipeName;
 use crate::options::{HandleInheritability, PipeDirection, PipeOptions, TokenImpersonationLevel};
-use crate::stream::{PipeStream, State, is_pipe_stream};
+use crate::stream::{Kind, PipeStream, State, is_pipe_stream};
 use crate::wait::{Control, Deadline, lock};
 
 /// The client's end of a named pipe.
@@ -116,6 +116,7 @@ impl NamedPipeClientBuilder {
         let path = name.socket_path()?;
         Ok(NamedPipeClientStream {
             stream: PipeStream::new(
+                Kind::NamedClient,
                 State::WaitingToConnect,
                 Arc::new(Control::default()),
                 self.direction,
@@ -158,7 +159,7 @@ impl NamedPipeClientStream {
     ///
     /// Io for a descriptor that is no Unix stream socket.
     pub fn from_handle(direction: PipeDirection, handle: OwnedFd) -> Result<Self> {
-        let (stream, name) = super::connected_over(handle, direction)?;
+        let (stream, name) = super::connected_over(Kind::NamedClient, handle, direction)?;
         Ok(Self {
             stream,
             name,

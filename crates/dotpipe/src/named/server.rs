@@ -12,7 +12,7 @@ use crate::identity::ClientIdentity;
 use crate::name::PipeName;
 use crate::options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmissionMode};
 use crate::security::PipeSecurity;
-use crate::stream::{PipeStream, State, is_pipe_stream};
+use crate::stream::{Kind, PipeStream, State, is_pipe_stream};
 use crate::sys;
 use crate::wait::{Control, Deadline, lock};
 use std::sync::{Arc, Mutex};
@@ -175,6 +175,7 @@ impl NamedPipeServerBuilder {
         )?;
         Ok(NamedPipeServerStream {
             stream: PipeStream::new(
+                Kind::NamedServer,
                 State::WaitingToConnect,
                 Arc::new(Control::default()),
                 self.direction,
@@ -223,7 +224,7 @@ impl NamedPipeServerStream {
     ///
     /// Io for a descriptor that is no Unix stream socket.
     pub fn from_handle(direction: PipeDirection, handle: OwnedFd) -> Result<Self> {
-        let (stream, name) = super::connected_over(handle, direction)?;
+        let (stream, name) = super::connected_over(Kind::NamedServer, handle, direction)?;
         let inheritability = HandleInheritability::None;
         Ok(Self {
             stream,
