@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::handle::ClientHandle;
 use crate::connection::{Connection, Way};
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{HandleInheritability, PipeDirection};
+use crate::options::{HandleInheritability, PipeDirection, check_buffer_size};
 use crate::stream::{PipeStream, is_pipe_stream};
 use crate::sys;
 use crate::transport::{Fifo, Transport};
@@ -71,8 +71,10 @@ impl AnonymousPipeServerBuilder {
     ///
     /// # Errors
     ///
-    /// NotSupported for [`InOut`](PipeDirection::InOut); Io if the process has no descriptor left.
+    /// ArgumentOutOfRange for a buffer size over `i32::MAX`; NotSupported for [`InOut`](PipeDirection::InOut); Io if the
+    /// process has no descriptor left.
     pub fn create(self) -> Result<AnonymousPipeServerStream> {
+        check_buffer_size("bufferSize", self.buffer_size)?;
         super::check_direction(self.direction)?;
         let failed = |error| Error::new(ErrorKind::Io, "The anonymous pipe could not be made.").with_source(error);
         let (reader, writer) = sys::pipe().map_err(failed)?;

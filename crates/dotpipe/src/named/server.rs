@@ -10,7 +10,7 @@ use crate::endpoint::{Instance, Instances};
 use crate::error::{Error, Result};
 use crate::identity::ClientIdentity;
 use crate::name::PipeName;
-use crate::options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmissionMode};
+use crate::options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmissionMode, check_buffer_size};
 use crate::security::PipeSecurity;
 use crate::stream::{Kind, PipeStream, State, is_pipe_stream};
 use crate::sys;
@@ -133,6 +133,8 @@ impl NamedPipeServerBuilder {
     pub fn create(self) -> Result<NamedPipeServerStream> {
         let name = PipeName::parse(&self.name)?;
         self.options.check(PipeOptions::all())?;
+        check_buffer_size("inBufferSize", self.in_buffer_size)?;
+        check_buffer_size("outBufferSize", self.out_buffer_size)?;
         let max = match self.max_instances {
             NamedPipeServerStream::MAX_ALLOWED_SERVER_INSTANCES => None,
             1..=254 => Some(self.max_instances.unsigned_abs()),
