@@ -159,6 +159,19 @@ impl AnonymousPipeServerStream {
         drop(self.client.take());
     }
 
+    /// A duplicate of the client handle, which children do not inherit: .NET's `ClientSafePipeHandle`.
+    ///
+    /// It keeps the client's end open, and the server from seeing its end, until it is dropped or given away.
+    ///
+    /// # Errors
+    ///
+    /// ObjectDisposed after [`dispose_local_copy_of_client_handle`](Self::dispose_local_copy_of_client_handle), and once
+    /// a client of this process has taken the handle; Io if the process has no descriptor left.
+    pub fn client_safe_pipe_handle(&self) -> Result<OwnedFd> {
+        let failed = |error| Error::new(ErrorKind::Io, "The client handle could not be duplicated.").with_source(error);
+        self.client.duplicate().map_err(failed)?.ok_or_else(Error::closed)
+    }
+
     pub(super) fn client(&self) -> &Arc<ClientHandle> {
         &self.client
     }

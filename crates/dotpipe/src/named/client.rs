@@ -259,11 +259,13 @@ impl NamedPipeClientStream {
 
     /// A duplicate of the connection's handle. It shares the connection: what one reads the other does not see.
     ///
+    /// It is as [inheritable](HandleInheritability) as the stream: the number of an inheritable one may be told to a child.
+    ///
     /// # Errors
     ///
     /// InvalidOperation without a connection, Io if the process has no descriptor left.
     pub fn safe_pipe_handle(&self) -> Result<OwnedFd> {
-        super::duplicate_handle(&self.stream)
+        super::duplicate_handle(&self.stream, self.inheritability)
     }
 
     /// Splits a connected stream into an owned reading and an owned writing half, for two threads.

@@ -63,10 +63,15 @@ fn connected_over(kind: Kind, fd: OwnedFd, direction: PipeDirection) -> Result<(
     Ok((stream, name))
 }
 
-/// A duplicate of a connected stream's handle.
-fn duplicate_handle(stream: &PipeStream) -> Result<OwnedFd> {
+/// A duplicate of a connected stream's handle, which children inherit if they inherit the stream's own.
+fn duplicate_handle(stream: &PipeStream, inheritability: HandleInheritability) -> Result<OwnedFd> {
     let connection = stream.connection()?;
-    let duplicate = connection.transport().as_fd().try_clone_to_owned();
+    let duplicate = connection.transport().as_fd().try_clone_to_owned().and_then(|fd| {
+        if inheritability == HandleInheritability::Inheritable {
+            sys::set_inheritable(fd.as_fd(), true)?;
+        }
+        Ok(fd)
+    });
     duplicate.map_err(|error| Error::system("duplicating the handle of", stream.path(), error))
 }
 
