@@ -387,7 +387,7 @@ fn in_the_way(path: &Path, there: &Entry) -> Error {
         EntryKind::Link => "A symbolic link",
         EntryKind::Socket | EntryKind::Other => "A special file",
     };
-    Error::system("creating", path, io::Error::from(io::ErrorKind::AddrInUse)).advice(format!(
+    Error::system("creating", path, io::Error::from_raw_os_error(libc::EADDRINUSE)).advice(format!(
         "{what} of {} is there. dotpipe removes nothing but dead sockets: move it away, or take another name.",
         user_for_text(there.owner)
     ))
