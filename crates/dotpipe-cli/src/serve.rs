@@ -10,7 +10,7 @@ use crate::copy::converse;
 use crate::failure::{Attempt, Failure, Result};
 use crate::name;
 use crate::service::{Echo, Program, Service};
-use crate::signals::{AfterSignal, Kept, during, keep, watch};
+use crate::signals::{AfterSignal, Kept, caught, during, keep, watch};
 use crate::text::{complain, status, user_of};
 
 pub(crate) fn run(args: &Serve) -> Result<()> {
@@ -113,7 +113,9 @@ fn serve_many(maker: &Maker<'_>, service: Arc<dyn Service>) -> Result<()> {
         let (service, give_back) = (Arc::clone(&service), give_back.clone());
         let serve = move || {
             status(&format!("connected {user}"));
-            if let Err(failure) = service.serve(&server) {
+            if let Err(failure) = service.serve(&server)
+                && !caught()
+            {
                 complain(&failure);
             }
             let outcome = server.disconnect();
