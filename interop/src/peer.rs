@@ -59,7 +59,7 @@ pub(crate) fn socket_path(folder: &Path, name: &str) -> PathBuf {
 
 /// The peer program on the .NET runtime `version`, one of [`DOTNET_VERSIONS`]; a skip and `None` if it is not here.
 pub fn dotnet(version: &str) -> Option<Peer> {
-    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/dotnet");
+    let cache = here().join("../.cache/dotnet");
     let (program, peer) = (cache.join(version).join("dotnet"), cache.join("peer/peer.exe"));
     if !program.is_file() || !peer.is_file() {
         skip(
@@ -90,8 +90,15 @@ pub fn socat() -> Option<Command> {
     program("socat", "socat", "-V").then(|| Command::new("socat"))
 }
 
+/// The folder `interop`. By cargo's word at run time, as the project may have been moved with what was built in it.
+fn here() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
+        .into()
+}
+
 fn script(name: &str, interpreter: &str, probe: &str, file: &str) -> Option<Peer> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let script = here().join(file);
     program(name, interpreter, probe).then(|| Peer {
         program: interpreter.into(),
         arguments: vec![script.into()],
