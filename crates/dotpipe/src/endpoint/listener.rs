@@ -371,7 +371,7 @@ fn taken(path: &Path, first: bool, owner: &Owner) -> Error {
     if first {
         let text = format!(
             "Access to the path '{}' is denied.",
-            crate::name::printable(path.as_os_str())
+            crate::text::printable(path.as_os_str())
         );
         return Error::new(ErrorKind::UnauthorizedAccess, text)
             .attempted_on("creating the first instance of", path)
