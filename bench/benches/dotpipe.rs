@@ -5,10 +5,10 @@
 use std::env;
 use std::process::ExitCode;
 
-use dotpipe_bench::{peers, run_far_side_if_asked};
+use dotpipe_bench::run_far_side_if_asked;
 
 fn main() -> ExitCode {
-    if let Some(status) = run_far_side_if_asked(peers::all()) {
+    if let Some(status) = run_far_side_if_asked() {
         return status;
     }
     // `cargo test --all-targets` starts benchmarks too, without this argument.

@@ -27,6 +27,7 @@ Usage: cargo bench -p dotpipe-bench -- [OPTIONS] [TEXT]
   --json FILE       write the figures to FILE (from cargo, relative to the folder bench/)
   --samples         print every sample as it is taken, instead of the table
   --pin two|one|none  bind the two processes to two CPUs (default), to the same one, or to none
+  --control         measure the baselines twice, compared with themselves: the cost that noise alone shows
   --repeats N       how often everything is repeated
   --time MS         the time of one sample
   --list            name what would be measured, and end
@@ -48,7 +49,7 @@ struct Arguments {
 /// The whole program: the far side if it was started for that, else the measurements that the arguments ask for.
 /// Status 0, 1 if something failed, 2 for wrong usage.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    if let Some(status) = run_far_side_if_asked(peers::all()) {
+    if let Some(status) = run_far_side_if_asked() {
         return status;
     }
     let arguments = match parse(arguments) {
@@ -79,13 +80,14 @@ fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Option<Arguments>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_iter(arguments);
-    let (mut quick, mut samples, mut list) = (false, false, false);
+    let (mut quick, mut samples, mut list, mut control) = (false, false, false, false);
     let (mut json, mut filter, mut pinning, mut repeats, mut time) = (None, None, None, None, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("quick") => quick = true,
             Long("samples") => samples = true,
             Long("list") => list = true,
+            Long("control") => control = true,
             Long("json") => json = Some(PathBuf::from(parser.value()?)),
             Long("repeats") => repeats = Some(at_least_one(parser.value()?.parse()?)?),
             Long("time") => time = Some(at_least_one(parser.value()?.parse()?)?),
@@ -112,6 +114,9 @@ fn parse(
         Settings::full()
     }
     .map_err(path_unknown)?;
+    if control {
+        settings.peers.extend(peers::controls());
+    }
     if let Some(text) = filter {
         settings = settings.filtered(&text);
         if settings.pairs().is_empty() {

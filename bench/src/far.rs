@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::peer::Peer;
+use crate::peers;
 use crate::placement;
 use crate::test::Test;
 
@@ -32,14 +33,12 @@ struct Role {
 
 /// Runs the far side of a measurement if this process was started for that, and returns its exit status; otherwise
 /// returns None. Call it first thing in `main`, before anything is written or read.
-pub fn run_far_side_if_asked(peers: &[&dyn Peer]) -> Option<ExitCode> {
+pub fn run_far_side_if_asked() -> Option<ExitCode> {
     let role = env::var_os(VARIABLE)?;
     let outcome = serde_json::from_slice::<Role>(role.as_encoded_bytes())
         .map_err(io::Error::from)
         .and_then(|role| {
-            let peer = peers
-                .iter()
-                .find(|peer| peer.name() == role.peer)
+            let peer = peers::find(&role.peer)
                 .ok_or_else(|| io::Error::other(format!("no peer is called {:?}", role.peer)))?;
             placement::pin(role.cpu)?;
             peer.far(&role.place, role.test)

@@ -28,18 +28,19 @@ pub struct Settings {
     /// The time after which a sample counts as failed.
     pub limit: Duration,
     /// The program that is started as the far side; it calls
-    /// [`run_far_side_if_asked`](crate::run_far_side_if_asked) with these peers.
+    /// [`run_far_side_if_asked`](crate::run_far_side_if_asked).
     pub program: PathBuf,
 }
 
 impl Settings {
-    /// Everything, thoroughly: a few minutes. Fails if this program does not know its own path.
+    /// Everything, thoroughly: a few minutes. Many short samples: what disturbs a machine comes and goes within seconds,
+    /// and the ratios of neighbours in time are the surer the nearer they are. Fails if this program does not know its own path.
     pub fn full() -> io::Result<Self> {
         Ok(Self {
             peers: peers::all().to_vec(),
             tests: Test::all(),
-            repeats: 25,
-            sample_time: Duration::from_millis(100),
+            repeats: 75,
+            sample_time: Duration::from_millis(15),
             pinning: Pinning::default(),
             limit: Duration::from_secs(20),
             program: env::current_exe()?,
@@ -49,8 +50,8 @@ impl Settings {
     /// Everything, to get an idea: a fraction of a minute.
     pub fn quick() -> io::Result<Self> {
         Ok(Self {
-            repeats: 7,
-            sample_time: Duration::from_millis(40),
+            repeats: 15,
+            sample_time: Duration::from_millis(10),
             ..Self::full()?
         })
     }

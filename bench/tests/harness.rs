@@ -26,6 +26,7 @@ fn every_peer_gets_through_every_test() {
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("figures.json");
     let table = text_of_success(bench(&[
+        "--control",
         "--repeats",
         "2",
         "--time",
@@ -35,7 +36,7 @@ fn every_peer_gets_through_every_test() {
     ]));
     let report: Report = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     assert_eq!(report.failures, []);
-    let listed = text_of_success(bench(&["--list"]));
+    let listed = text_of_success(bench(&["--control", "--list"]));
     assert_eq!(report.results.len(), listed.lines().count());
     for result in &report.results {
         let label = format!("{}/{}", result.peer, result.test().label());
