@@ -1,0 +1,128 @@
+//! The client's end of an anonymous pipe.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use crate::connection::{Connection, Way};
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::PipeDirection;
+use crate::stream::{PipeStream, is_pipe_stream};
+use crate::sys::{self, Adopted};
+
+/// The client's end of an anonymous pipe: the one that a child process makes from the handle its parent gave it.
+///
+/// ```no_run
+/// use std::io::{BufRead, BufReader};
+/// use dotpipe::{AnonymousPipeClientStream, PipeDirection};
+///
+/// let handle = std::env::args().nth(1).unwrap();
+/// let pipe = AnonymousPipeClientStream::from_handle_string(PipeDirection::In, &handle)?;
+/// for line in BufReader::new(pipe).lines() {
+///     println!("[CLIENT] Echo: {}", line?);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Source: [AnonymousPipeClientStream](https://learn.microsoft.com/dotnet/api/system.io.pipes.anonymouspipeclientstream).
+#[derive(Debug)]
+pub struct AnonymousPipeClientStream {
+    stream: PipeStream,
+    connection: Arc<Connection>,
+}
+
+is_pipe_stream!(AnonymousPipeClientStream);
+
+impl AnonymousPipeClientStream {
+    /// Makes a stream from the handle that a server's `get_client_handle_as_string` gave: a descriptor in decimal digits.
+    ///
+    /// Takes the descriptor over: it is closed with the stream, and this process's own children do not inherit it. In
+    /// the process of the server itself, the server's copy is taken over. A descriptor that something in this process has
+    /// opened for itself is refused.
+    ///
+    /// # Errors
+    ///
+    /// NotSupported for [`InOut`](PipeDirection::InOut); Argument for a text that is no such number, for a handle of this
+    /// process's own and for the wrong end of a pipe; UnauthorizedAccess for a number that is not open; Io for a
+    /// descriptor that is neither a pipe nor a Unix stream socket.
+    pub fn from_handle_string(direction: PipeDirection, handle: &str) -> Result<Self> {
+        super::check_direction(direction)?;
+        let number: RawFd = handle
+            .trim()
+            .parse()
+            .ok()
+            .filter(|&number| number >= 0)
+            .ok_or_else(|| {
+                let shown = crate::name::printable(handle.as_ref());
+                Error::argument("pipeHandleAsString", "Handle has been disposed or is invalid.")
+                    .attempted(format!("reading the handle '{shown}'"))
+                    .advice("A handle is a decimal number, as the server's get_client_handle_as_string gives it.")
+            })?;
+        if let Some(fd) = super::handle::take_from_server_here(number) {
+            return Self::over(direction, fd, "pipeHandleAsString");
+        }
+        let attempt = || format!("taking over the handle {number}");
+        match sys::adopt(number) {
+            Ok(Adopted::Descriptor(fd)) => Self::over(direction, fd, "pipeHandleAsString"),
+            Ok(Adopted::NotOpen) => Err(Error::new(ErrorKind::UnauthorizedAccess, "Access to the path is denied.")
+                .attempted(attempt())
+                .advice("This process has inherited no such handle. The parent must make it inheritable, and keep its copy until the child has started.")),
+            Ok(Adopted::OwnedHere) => Err(Error::argument("pipeHandleAsString", "Handle has been disposed or is invalid.")
+                .attempted(attempt())
+                .advice("It was not inherited: something in this process has opened it.")),
+            Err(error) => Err(Error::new(ErrorKind::Io, "Invalid pipe handle.").attempted(attempt()).with_source(error)),
+        }
+    }
+
+    /// Makes a stream from a descriptor that this process owns.
+    ///
+    /// # Errors
+    ///
+    /// NotSupported for [`InOut`](PipeDirection::InOut), Io for a descriptor that is neither a pipe nor a Unix stream
+    /// socket, Argument for the wrong end of a pipe.
+    pub fn from_fd(direction: PipeDirection, fd: OwnedFd) -> Result<Self> {
+        super::check_direction(direction)?;
+        Self::over(direction, fd, "safePipeHandle")
+    }
+
+    fn over(direction: PipeDirection, fd: OwnedFd, parameter: &'static str) -> Result<Self> {
+        let transport = super::transport_of(fd, direction, parameter)?;
+        let (stream, connection) = super::connected(transport, direction);
+        Ok(Self { stream, connection })
+    }
+
+    /// The size of the pipe's buffer in bytes, on a client that reads.
+    ///
+    /// # Errors
+    ///
+    /// NotSupported on a client that writes, Broken after a failed write.
+    pub fn in_buffer_size(&self) -> Result<usize> {
+        self.stream
+            .kernel_buffer_size(Way::Reading)
+            .map(Option::unwrap_or_default)
+    }
+
+    /// The size of the pipe's buffer in bytes, on a client that writes.
+    ///
+    /// # Errors
+    ///
+    /// NotSupported on a client that reads, Broken after a failed write.
+    pub fn out_buffer_size(&self) -> Result<usize> {
+        self.stream
+            .kernel_buffer_size(Way::Writing)
+            .map(Option::unwrap_or_default)
+    }
+}
+
+impl AsFd for AnonymousPipeClientStream {
+    /// The client's end. It is in non-blocking mode where this process could make it so without disturbing others.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        super::borrowed(&self.connection)
+    }
+}
+
+impl From<AnonymousPipeClientStream> for OwnedFd {
+    /// Takes the client's end out, in blocking mode.
+    fn from(client: AnonymousPipeClientStream) -> Self {
+        super::into_fd(client.stream, client.connection)
+    }
+}

@@ -1,0 +1,76 @@
+//! The client's end of an anonymous pipe while its server holds it, and how it passes to somebody else.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
+
+use crate::sys;
+use crate::wait::lock;
+
+const GONE: i32 = -1;
+
+/// The server's copy of the client handle.
+#[derive(Debug)]
+pub(crate) struct ClientHandle {
+    number: RawFd,
+    fd: Mutex<Option<OwnedFd>>,
+    /// The number while the descriptor is open, for the moment between `fork` and `exec`, where no lock may be taken.
+    open_number: AtomicI32,
+}
+
+/// The client handles of this process by their numbers, so that a client made here from a number takes over the server's
+/// descriptor, and no number is ever owned twice.
+static HANDLES: LazyLock<Mutex<HashMap<RawFd, Weak<ClientHandle>>>> = LazyLock::new(Mutex::default);
+
+impl ClientHandle {
+    pub(super) fn new(fd: OwnedFd) -> Arc<Self> {
+        let number = sys::number(&fd);
+        let handle = Arc::new(Self {
+            number,
+            fd: Mutex::new(Some(fd)),
+            open_number: AtomicI32::new(number),
+        });
+        lock(&HANDLES).insert(number, Arc::downgrade(&handle));
+        handle
+    }
+
+    pub(super) fn number(&self) -> RawFd {
+        self.number
+    }
+
+    /// Gives the descriptor away; `None` if that has happened before.
+    pub(super) fn take(&self) -> Option<OwnedFd> {
+        let mut handles = lock(&HANDLES);
+        // First the number, then the descriptor: a child forked in between must not touch a number that was closed.
+        self.open_number.store(GONE, Ordering::SeqCst);
+        if handles
+            .get(&self.number)
+            .is_some_and(|there| std::ptr::eq(there.as_ptr(), self))
+        {
+            handles.remove(&self.number);
+        }
+        lock(&self.fd).take()
+    }
+
+    /// Lets the process that is about to execute inherit the descriptor. Called between `fork` and `exec`.
+    pub(super) fn keep_through_exec(&self) -> io::Result<()> {
+        match self.open_number.load(Ordering::SeqCst) {
+            GONE => Err(sys::bad_descriptor()),
+            number => sys::keep_through_exec(number),
+        }
+    }
+}
+
+impl Drop for ClientHandle {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}
+
+/// The descriptor of this number, if a server of this process holds it as a client handle.
+pub(super) fn take_from_server_here(number: RawFd) -> Option<OwnedFd> {
+    let handle = lock(&HANDLES).get(&number).and_then(Weak::upgrade);
+    handle?.take()
+}

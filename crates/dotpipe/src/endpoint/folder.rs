@@ -1,0 +1,148 @@
+//! The private folder beside a pipe's socket, in which its owner holds a lock and prepares the socket.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::owner::Owner;
+use crate::error::{Error, ErrorKind, Result};
+use crate::identity::user_for_text;
+use crate::name::printable;
+use crate::sys::{self, Entry, EntryKind, FileId, LockFile, Locking};
+
+/// What the name of a socket begins with that a dotpipe server has bound. Clients see it as their peer's address.
+const MARK: &str = "dotpipe1-";
+
+/// What the name of a private folder begins with; the owner's number follows.
+const NAME_PREFIX: &str = ".dotpipe-";
+
+/// A folder `.dotpipe-UID`, in which nobody but this user (and root) can do anything.
+///
+/// It may stay when its last pipe goes; the files in it go with their pipes.
+#[derive(Debug)]
+pub(crate) struct PrivateFolder {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl PrivateFolder {
+    /// Makes or opens the private folder beside a socket's path, and checks that it is private.
+    pub(crate) fn beside(socket: &Path) -> Result<Self> {
+        let parent = match socket.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let path = parent.join(format!("{NAME_PREFIX}{}", sys::effective_uid()));
+        let failed = |error: std::io::Error| {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let failed = Error::system("making the private folder", &path, error);
+            if missing {
+                failed.advice("The folder of the pipe does not exist: make it, or set TMPDIR to one that does.")
+            } else {
+                failed
+            }
+        };
+        sys::make_private_folder(&path).map_err(failed)?;
+        match sys::open_folder(&path) {
+            Ok((fd, entry)) if entry.owner == sys::effective_uid() && entry.mode & 0o077 == 0 => Ok(Self { fd, path }),
+            Ok((_, entry)) => Err(not_private(&path, &entry)),
+            Err(error) => match sys::entry(&path) {
+                Ok(Some(entry)) if entry.kind != EntryKind::Folder => Err(not_private(&path, &entry)),
+                _ => Err(failed(error)),
+            },
+        }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Takes the lock of the pipe whose socket has this file name.
+    pub(crate) fn lock(&self, socket_file: &OsStr) -> Result<Locking> {
+        let name = lock_name(socket_file)?;
+        LockFile::lock_in(self.fd(), &name).map_err(|error| Error::system("locking", &self.path.join(&name), error))
+    }
+
+    /// Removes a lock file. The caller holds the lock, so that nobody else can be the owner meanwhile.
+    pub(crate) fn remove_lock(&self, socket_file: &OsStr, _held: &LockFile) {
+        if let Ok(name) = lock_name(socket_file) {
+            // What cannot be removed is found unlocked by the next owner.
+            let _ = sys::remove_in(self.fd(), &name);
+        }
+    }
+
+    /// What the owner of a socket has written of itself; `None` if it is no dotpipe server, or another user's.
+    pub(crate) fn record_of(socket: &Path, owner_uid: u32) -> Option<Owner> {
+        let folder = socket.parent()?.join(format!("{NAME_PREFIX}{owner_uid}"));
+        let (folder, _) = sys::open_folder(&folder).ok()?;
+        let record = sys::record_in(folder.as_fd(), &lock_name(socket.file_name()?).ok()?).ok()??;
+        Some(Owner::from_record(&record))
+    }
+
+    /// A marked name for a socket to be prepared under. Its middle stands for the pipe's name, so that whoever holds that
+    /// pipe's lock may remove what a killed holder has left.
+    pub(crate) fn fresh_socket_name(socket_file: &OsStr) -> Result<String> {
+        let random = sys::random_name()
+            .map_err(|error| Error::new(ErrorKind::Io, "The system gives no random numbers.").with_source(error))?;
+        Ok(format!("{}{random}", marked_prefix(socket_file)))
+    }
+
+    /// Removes the sockets that earlier holders of this pipe's lock have prepared and not published.
+    pub(crate) fn sweep(&self, socket_file: &OsStr, held: &LockFile) {
+        if !held.was_left {
+            return;
+        }
+        let prefix = marked_prefix(socket_file);
+        for name in sys::names_in(self.fd()).unwrap_or_default() {
+            if name.starts_with(&prefix) {
+                let _ = sys::remove_in(self.fd(), &name);
+            }
+        }
+    }
+
+    /// The path by which a socket of this name in the folder is bound.
+    pub(crate) fn binding_path(&self, name: &str) -> PathBuf {
+        sys::path_within(self.fd(), &self.path, name)
+    }
+
+    pub(crate) fn id_of(&self, name: &str) -> std::io::Result<Option<FileId>> {
+        Ok(sys::entry_in(self.fd(), name)?.map(|entry| entry.id))
+    }
+}
+
+fn lock_name(socket_file: &OsStr) -> Result<String> {
+    // A lock's name is text; bytes that are none are told apart by their escapes.
+    let name = match socket_file.to_str() {
+        Some(text) => format!("{text}.lock"),
+        None => format!("{}.bytes.lock", printable(socket_file)),
+    };
+    if name.len() > 255 {
+        return Err(Error::out_of_range("pipeName", "The name of the pipe is too long."));
+    }
+    Ok(name)
+}
+
+fn marked_prefix(socket_file: &OsStr) -> String {
+    // FNV-1a: short, the same in every build, and never a secret.
+    let hash = socket_file
+        .as_encoded_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    format!("{MARK}{hash:016x}-")
+}
+
+fn not_private(path: &Path, entry: &Entry) -> Error {
+    let shown = printable(path.as_os_str());
+    let why = match entry.kind {
+        EntryKind::Folder if entry.owner != sys::effective_uid() => {
+            format!("It belongs to {}.", user_for_text(entry.owner))
+        }
+        EntryKind::Folder => format!("Its mode {:o} lets others in; it must be 700.", entry.mode),
+        _ => "It is not a folder.".to_owned(),
+    };
+    Error::new(ErrorKind::UnauthorizedAccess, format!("Access to the path '{shown}' is denied."))
+        .attempted_on("checking that this folder is private:", path)
+        .advice(format!("{why} dotpipe keeps the locks of this user's pipes there: have it removed, or set TMPDIR to a folder of your own."))
+}

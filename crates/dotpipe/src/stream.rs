@@ -1,0 +1,372 @@
+//! What all pipe streams have in common: .NET's `PipeStream`, its states and its members.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::connection::{Connection, Ended, Way, check_direction};
+use crate::error::{Error, Result};
+use crate::options::{PipeDirection, PipeTransmissionMode};
+use crate::wait::{Canceller, Control, lock};
+
+/// What the four pipe streams have in common; each of them derefs to it.
+///
+/// It is .NET's abstract class [`PipeStream`](https://learn.microsoft.com/dotnet/api/system.io.pipes.pipestream). A function
+/// that takes `&PipeStream` works for servers and clients, named and anonymous. `Read` and `Write` are implemented for
+/// `&PipeStream`, so that one thread may read while another writes; calls in one direction from several threads take
+/// their turns in the order in which they came.
+///
+/// A read that finds the end returns `Ok(0)`. A write sends everything, waiting for the other end to make room. Flushing
+/// does nothing, since nothing is buffered here; [`wait_for_pipe_drain`](Self::wait_for_pipe_drain) waits for the reader.
+#[derive(Debug)]
+pub struct PipeStream {
+    state: Mutex<State>,
+    control: Arc<Control>,
+    direction: PipeDirection,
+    path: PathBuf,
+}
+
+/// Where a stream is in its life.
+///
+/// .NET's `Broken` is a connected stream whose connection says that it is broken.
+#[derive(Debug)]
+pub(crate) enum State {
+    WaitingToConnect,
+    Connected(Arc<Connection>),
+    Disconnected,
+    Closed,
+}
+
+impl State {
+    fn connection(&self) -> Result<&Arc<Connection>> {
+        match self {
+            Self::Connected(connection) => Ok(connection),
+            Self::WaitingToConnect => Err(Error::invalid_operation("Pipe hasn't been connected yet.")
+                .advice("Call wait_for_connection on a server, connect on a client.")),
+            Self::Disconnected => Err(Error::invalid_operation("Pipe is in a disconnected state.")),
+            Self::Closed => Err(Error::closed()),
+        }
+    }
+}
+
+impl PipeStream {
+    pub(crate) fn new(state: State, control: Arc<Control>, direction: PipeDirection, path: PathBuf) -> Self {
+        Self {
+            state: Mutex::new(state),
+            control,
+            direction,
+            path,
+        }
+    }
+
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+
+    pub(crate) fn state(&self) -> &Mutex<State> {
+        &self.state
+    }
+
+    /// The connection, or why there is none.
+    pub(crate) fn connection(&self) -> Result<Arc<Connection>> {
+        lock(&self.state).connection().cloned()
+    }
+
+    /// The connection, for the one caller that owns the stream.
+    fn connection_mut(&mut self) -> Result<&Connection> {
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.connection().map(|connection| &**connection)
+    }
+
+    /// The connection, for properties that a broken pipe no longer has.
+    fn unbroken_connection(&self, attempt: &str) -> Result<Arc<Connection>> {
+        let connection = self.connection()?;
+        if connection.is_broken() {
+            Err(Error::broken().attempted_on(attempt, &self.path))
+        } else {
+            Ok(connection)
+        }
+    }
+
+    /// Ends the connection, and leaves the stream in `next`.
+    pub(crate) fn end(&self, why: Ended, next: State) {
+        let previous = std::mem::replace(&mut *lock(&self.state), next);
+        if let State::Connected(connection) = previous {
+            connection.end(why);
+        }
+        self.control.wake();
+    }
+
+    /// Takes the connection out, for conversions; `Err` if it is shared.
+    pub(crate) fn into_connection(self) -> Result<Connection> {
+        let state = self
+            .state
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let connection = Arc::clone(state.connection()?);
+        drop(state);
+        Arc::try_unwrap(connection).map_err(|_| Error::invalid_operation("The pipe is in use by another thread."))
+    }
+
+    /// The path of the pipe's socket, for a named pipe; `/proc/self/fd/NUMBER` or the like for one without a name.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The direction that the stream was made with.
+    #[must_use]
+    pub fn direction(&self) -> PipeDirection {
+        self.direction
+    }
+
+    /// Whether the direction allows reading. Says nothing about the connection.
+    #[must_use]
+    pub fn can_read(&self) -> bool {
+        self.direction.can_read()
+    }
+
+    /// Whether the direction allows writing. Says nothing about the connection.
+    #[must_use]
+    pub fn can_write(&self) -> bool {
+        self.direction.can_write()
+    }
+
+    /// Whether the stream was connected, and has not since been disconnected, closed, or found broken by a write.
+    ///
+    /// As in .NET it does not look at the other side: a peer that has left shows at the next read or write.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(&*lock(&self.state), State::Connected(connection) if !connection.is_broken())
+    }
+
+    /// How the pipe carries what is written: always [`Byte`](PipeTransmissionMode::Byte) on this system.
+    ///
+    /// # Errors
+    ///
+    /// ObjectDisposed after closing. InvalidOperation on a client that is not connected, Broken after a failed write.
+    pub fn transmission_mode(&self) -> Result<PipeTransmissionMode> {
+        self.check_property("asking for the transmission mode of")?;
+        Ok(PipeTransmissionMode::Byte)
+    }
+
+    /// How reads take what was written: always [`Byte`](PipeTransmissionMode::Byte) on this system.
+    ///
+    /// # Errors
+    ///
+    /// As [`transmission_mode`](Self::transmission_mode).
+    pub fn read_mode(&self) -> Result<PipeTransmissionMode> {
+        self.check_property("asking for the read mode of")?;
+        Ok(PipeTransmissionMode::Byte)
+    }
+
+    /// Sets how reads take what was written. [`Byte`](PipeTransmissionMode::Byte) is always possible.
+    ///
+    /// # Errors
+    ///
+    /// NotSupported for [`Message`](PipeTransmissionMode::Message), since the pipe carries bytes, and as [`transmission_mode`](Self::transmission_mode).
+    pub fn set_read_mode(&self, mode: PipeTransmissionMode) -> Result<()> {
+        self.check_property("setting the read mode of")?;
+        match mode {
+            PipeTransmissionMode::Byte => Ok(()),
+            PipeTransmissionMode::Message => Err(Error::not_supported(
+                "Message read mode is not supported on a pipe that carries bytes.",
+            )
+            .attempted_on("setting the read mode of", &self.path)),
+        }
+    }
+
+    /// Whether the last read took the rest of a message.
+    ///
+    /// # Errors
+    ///
+    /// InvalidOperation on a stream that is not connected, or that does not read messages.
+    pub fn is_message_complete(&self) -> Result<bool> {
+        self.unbroken_connection("asking for the rest of a message on")?;
+        Err(Error::invalid_operation(
+            "ReadMode is not of PipeTransmissionMode.Message.",
+        ))
+    }
+
+    /// Fails where a property that a server has before its connection cannot be read.
+    fn check_property(&self, attempt: &str) -> Result<()> {
+        match &*lock(&self.state) {
+            State::Connected(connection) if connection.is_broken() => {
+                Err(Error::broken().attempted_on(attempt, &self.path))
+            }
+            State::Closed => Err(Error::closed()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The kernel's buffer size for a direction, `None` while there is no connection.
+    pub(crate) fn kernel_buffer_size(&self, way: Way) -> Result<Option<usize>> {
+        check_direction(self.direction, way)?;
+        match &*lock(&self.state) {
+            State::Connected(connection) if connection.is_broken() => {
+                Err(Error::broken().attempted_on("asking for the buffer size of", &self.path))
+            }
+            State::Connected(connection) => {
+                let direction = if way == Way::Reading {
+                    PipeDirection::In
+                } else {
+                    PipeDirection::Out
+                };
+                let size = connection.transport().buffer_size(direction);
+                size.map(Some)
+                    .map_err(|error| Error::system("asking for the buffer size of", &self.path, error))
+            }
+            State::Closed => Err(Error::closed()),
+            State::WaitingToConnect | State::Disconnected => Ok(None),
+        }
+    }
+
+    /// Waits until the other end has read everything that was written.
+    ///
+    /// Blocks no longer than the [write time-out](Self::set_write_timeout); a [`Canceller`] and a disconnect end it too.
+    /// What one call has waited for stays read, so that it may be called again. .NET has this on Windows only. Source:
+    /// [WaitForPipeDrain](https://learn.microsoft.com/dotnet/api/system.io.pipes.pipestream.waitforpipedrain).
+    ///
+    /// # Errors
+    ///
+    /// Broken if the other end left without reading all, TimedOut, Canceled, InvalidOperation without a connection,
+    /// NotSupported on a stream that cannot be written.
+    pub fn wait_for_pipe_drain(&self) -> Result<()> {
+        check_direction(self.direction, Way::Writing)?;
+        self.connection()?.drain()
+    }
+
+    /// The time limit of reads; `None` waits for ever.
+    #[must_use]
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.control.reading.limit()
+    }
+
+    /// The time limit of writes and drains; `None` waits for ever.
+    #[must_use]
+    pub fn write_timeout(&self) -> Option<Duration> {
+        self.control.writing.limit()
+    }
+
+    /// Sets the time limit of each later read. Zero takes what is there and never waits.
+    ///
+    /// A read whose time is over fails with [`io::ErrorKind::TimedOut`] and has taken nothing.
+    pub fn set_read_timeout(&self, limit: Option<Duration>) {
+        self.control.reading.set_limit(limit);
+    }
+
+    /// Sets the time limit of each later write and drain. Zero writes what there is room for and never waits.
+    ///
+    /// A write whose time is over reports the part that it sent, or fails with [`io::ErrorKind::TimedOut`] if that is nothing.
+    pub fn set_write_timeout(&self, limit: Option<Duration>) {
+        self.control.writing.set_limit(limit);
+    }
+
+    /// A handle by which another thread ends this stream's waiting calls and leaves the connection as it is.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller(Arc::clone(&self.control))
+    }
+
+    pub(crate) fn read_exclusive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        check_direction(self.direction, Way::Reading)?;
+        Ok(self.connection_mut()?.read(buffer)?)
+    }
+
+    pub(crate) fn write_exclusive(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        check_direction(self.direction, Way::Writing)?;
+        Ok(self.connection_mut()?.write(bytes)?)
+    }
+
+    fn read_shared(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        check_direction(self.direction, Way::Reading)?;
+        let connection = self.connection()?;
+        let _turn = connection.turn(Way::Reading)?;
+        Ok(connection.read(buffer)?)
+    }
+
+    fn write_shared(&self, bytes: &[u8]) -> io::Result<usize> {
+        check_direction(self.direction, Way::Writing)?;
+        let connection = self.connection()?;
+        let _turn = connection.turn(Way::Writing)?;
+        Ok(connection.write(bytes)?)
+    }
+
+    /// Fails where .NET's `Flush` does; there is nothing to flush.
+    pub(crate) fn check_flush(&self) -> io::Result<()> {
+        let connection = self.connection()?;
+        if self.can_write() && connection.is_broken() {
+            return Err(Error::broken().attempted_on("flushing", &self.path).into());
+        }
+        Ok(self.control.check()?)
+    }
+}
+
+impl Read for &PipeStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_shared(buffer)
+    }
+}
+
+impl Write for &PipeStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_shared(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.check_flush()
+    }
+}
+
+/// Gives a stream type the members of its `PipeStream` in the field `stream`, and std's reading and writing in both forms.
+macro_rules! is_pipe_stream {
+    ($stream:ty) => {
+        impl std::ops::Deref for $stream {
+            type Target = $crate::PipeStream;
+
+            fn deref(&self) -> &$crate::PipeStream {
+                &self.stream
+            }
+        }
+
+        impl AsRef<$crate::PipeStream> for $stream {
+            fn as_ref(&self) -> &$crate::PipeStream {
+                &self.stream
+            }
+        }
+
+        impl std::io::Read for $stream {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                self.stream.read_exclusive(buffer)
+            }
+        }
+
+        impl std::io::Write for $stream {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.stream.write_exclusive(bytes)
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                self.stream.check_flush()
+            }
+        }
+
+        impl std::io::Read for &$stream {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                (&self.stream).read(buffer)
+            }
+        }
+
+        impl std::io::Write for &$stream {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                (&self.stream).write(bytes)
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                self.stream.check_flush()
+            }
+        }
+    };
+}
+pub(crate) use is_pipe_stream;

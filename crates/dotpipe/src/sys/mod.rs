@@ -1,0 +1,14 @@
+//! The operating system: the only place with system calls and `unsafe`. Nothing here decides anything.
+
+#[cfg(not(unix))]
+compile_error!("dotpipe does not run on this system yet");
+
+#[cfg(unix)]
+pub(crate) mod unix;
+#[cfg(unix)]
+pub(crate) use unix::*;
+
+#[cfg(target_os = "linux")]
+pub(crate) mod linux;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::*;

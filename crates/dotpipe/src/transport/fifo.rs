@@ -1,0 +1,179 @@
+//! One end of a pipe of the kernel.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::Unread;
+use crate::options::PipeDirection;
+use crate::sys;
+
+/// The most that a pipe that says it can be written takes without blocking (`PIPE_BUF` on every system here).
+const SURELY_FITS: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Fifo {
+    fd: OwnedFd,
+    blocking: Blocking,
+    /// The host of this library may want SIGPIPE for itself; asked once, since asking costs as much as a small write.
+    raises_signal: bool,
+}
+
+/// Whether the descriptor itself says `WouldBlock`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blocking {
+    /// Its open file description is ours alone, and non-blocking.
+    Never,
+    /// Others share its description: what a call could wait for is asked before each call.
+    AskFirst,
+}
+
+impl Fifo {
+    /// Takes an end that this process has just made, so that nobody shares it.
+    pub(crate) fn own(fd: OwnedFd) -> io::Result<Self> {
+        sys::set_nonblocking(fd.as_fd(), true)?;
+        Ok(Self {
+            fd,
+            blocking: Blocking::Never,
+            raises_signal: !sys::signal_pipe_is_ignored(),
+        })
+    }
+
+    /// Takes an end that came from elsewhere and leaves its shared flags as they are.
+    pub(crate) fn shared(fd: OwnedFd) -> Self {
+        let raises_signal = !sys::signal_pipe_is_ignored();
+        match sys::reopen_nonblocking(fd.as_fd()) {
+            Ok(own) => Self {
+                fd: own,
+                blocking: Blocking::Never,
+                raises_signal,
+            },
+            // Without /proc, or where the pipe belongs to another user.
+            Err(_) => Self {
+                fd,
+                blocking: Blocking::AskFirst,
+                raises_signal,
+            },
+        }
+    }
+
+    pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.blocking == Blocking::AskFirst {
+            let now = sys::readiness(self.fd.as_fd())?;
+            if !(now.readable || now.hung_up || now.error) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+        sys::read(self.fd.as_fd(), buffer)
+    }
+
+    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut bytes = bytes;
+        if self.blocking == Blocking::AskFirst {
+            let now = sys::readiness(self.fd.as_fd())?;
+            if !(now.writable || now.hung_up || now.error) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            bytes = &bytes[..bytes.len().min(SURELY_FITS)];
+        }
+        if self.raises_signal {
+            sys::write_without_signal(self.fd.as_fd(), bytes)
+        } else {
+            sys::write(self.fd.as_fd(), bytes)
+        }
+    }
+
+    pub(super) fn unread(&self) -> io::Result<Unread> {
+        if sys::unread(self.fd.as_fd())? == 0 {
+            return Ok(Unread::Nothing);
+        }
+        // At a writing end an error means that no reader is left; the bytes stay counted.
+        Ok(if sys::readiness(self.fd.as_fd())?.error {
+            Unread::Abandoned
+        } else {
+            Unread::Something
+        })
+    }
+
+    pub(super) fn buffer_size(&self, _: PipeDirection) -> io::Result<usize> {
+        sys::pipe_size(self.fd.as_fd())
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn into_fd(self) -> OwnedFd {
+        if self.blocking == Blocking::Never {
+            // Setting the flags of an open descriptor does not fail.
+            let _ = sys::set_nonblocking(self.fd.as_fd(), false);
+        }
+        self.fd
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_shared_end_keeps_its_flags() {
+        let (reader, writer) = sys::pipe().unwrap();
+        let elsewhere = writer.try_clone().unwrap();
+        let fifo = Fifo::shared(writer);
+        assert_eq!(fifo.blocking, Blocking::Never);
+        assert!(!sys::is_nonblocking(elsewhere.as_fd()).unwrap());
+        assert_eq!(fifo.try_write(b"x").unwrap(), 1);
+        drop((fifo, elsewhere));
+        let reader = Fifo::own(reader).unwrap();
+        assert_eq!(reader.try_read(&mut [0; 8]).unwrap(), 1);
+        assert_eq!(reader.try_read(&mut [0; 8]).unwrap(), 0);
+        assert!(!sys::is_nonblocking(reader.into_fd().as_fd()).unwrap());
+    }
+
+    #[test]
+    fn an_end_that_cannot_be_reopened_never_blocks_either() {
+        let (reader, writer) = sys::pipe().unwrap();
+        let mut other = std::fs::File::from(writer.try_clone().unwrap());
+        let ask = |fd| Fifo {
+            fd,
+            blocking: Blocking::AskFirst,
+            raises_signal: false,
+        };
+        let (reader, writer) = (ask(reader), ask(writer));
+        assert_eq!(
+            reader.try_read(&mut [0; 8]).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        while writer.try_write(&[7; 100_000]).is_ok() {}
+        assert_eq!(writer.try_write(b"x").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(reader.try_read(&mut [0; 8192]).unwrap(), 8192);
+        other.write_all(b"y").unwrap();
+        assert_eq!(writer.try_write(b"x").unwrap(), 1);
+        drop(reader);
+        assert_eq!(writer.try_write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_write_without_a_reader_raises_no_signal_in_any_host() {
+        let (reader, writer) = sys::pipe().unwrap();
+        drop(reader);
+        let fifo = Fifo {
+            raises_signal: true,
+            ..Fifo::own(writer).unwrap()
+        };
+        assert_eq!(fifo.try_write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn what_nobody_will_read_is_told_from_what_was_read() {
+        let (reader, writer) = sys::pipe().unwrap();
+        let (reader, writer) = (Fifo::own(reader).unwrap(), Fifo::own(writer).unwrap());
+        writer.try_write(b"ab").unwrap();
+        assert_eq!(writer.unread().unwrap(), Unread::Something);
+        reader.try_read(&mut [0; 1]).unwrap();
+        assert_eq!(writer.unread().unwrap(), Unread::Something);
+        drop(reader);
+        assert_eq!(writer.unread().unwrap(), Unread::Abandoned);
+    }
+}

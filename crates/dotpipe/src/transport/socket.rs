@@ -1,0 +1,115 @@
+//! A Unix stream socket that carries the users' bytes and nothing else.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::Unread;
+use crate::options::PipeDirection;
+use crate::sys::{self, Half};
+
+/// The socket may share its open file description with other processes, so that each call asks for itself not to block.
+#[derive(Debug)]
+pub(crate) struct Socket(OwnedFd);
+
+impl Socket {
+    pub(crate) const fn new(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
+    /// Ends the direction that a stream of `direction` does not use, as .NET does after `connect` and `accept`.
+    pub(crate) fn restrict(&self, direction: PipeDirection) -> io::Result<()> {
+        match direction {
+            PipeDirection::In => sys::shutdown(self.0.as_fd(), Half::Writing),
+            PipeDirection::Out => sys::shutdown(self.0.as_fd(), Half::Reading),
+            PipeDirection::InOut => Ok(()),
+        }
+    }
+
+    pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        sys::receive(self.0.as_fd(), buffer)
+    }
+
+    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        sys::send(self.0.as_fd(), bytes)
+    }
+
+    /// The kernel's count falls to zero also when the peer closes with bytes unread; the socket's error then tells.
+    pub(super) fn unread(&self) -> io::Result<Unread> {
+        let gone = sys::readiness(self.0.as_fd())?.hung_up;
+        if sys::outstanding(self.0.as_fd())? > 0 {
+            return Ok(if gone { Unread::Abandoned } else { Unread::Something });
+        }
+        Ok(if sys::take_error(self.0.as_fd())?.is_some() {
+            Unread::Abandoned
+        } else {
+            Unread::Nothing
+        })
+    }
+
+    pub(super) fn shut_down(&self) {
+        // It can only fail if the other side has ended the connection already.
+        let _ = sys::shutdown(self.0.as_fd(), Half::Both);
+    }
+
+    pub(super) fn buffer_size(&self, direction: PipeDirection) -> io::Result<usize> {
+        if direction.can_read() {
+            sys::receive_buffer_size(self.0.as_fd())
+        } else {
+            sys::send_buffer_size(self.0.as_fd())
+        }
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Socket, Socket) {
+        let (one, other) = sys::socket_pair().unwrap();
+        (Socket::new(one), Socket::new(other))
+    }
+
+    #[test]
+    fn a_count_of_zero_is_not_taken_for_a_reader_that_read_all() {
+        let (one, other) = pair();
+        one.try_write(&[7; 100]).unwrap();
+        assert_eq!(one.unread().unwrap(), Unread::Something);
+        other.try_read(&mut [0; 99]).unwrap();
+        assert_eq!(one.unread().unwrap(), Unread::Something);
+        drop(other);
+        assert_eq!(sys::outstanding(one.as_fd()).unwrap(), 0);
+        assert_eq!(one.unread().unwrap(), Unread::Abandoned);
+    }
+
+    #[test]
+    fn a_reader_that_read_all_and_left_has_read_all() {
+        let (one, other) = pair();
+        one.try_write(b"x").unwrap();
+        other.try_read(&mut [0; 9]).unwrap();
+        drop(other);
+        assert_eq!(one.unread().unwrap(), Unread::Nothing);
+    }
+
+    #[test]
+    fn a_direction_that_is_not_used_is_closed_for_the_other_side() {
+        let (one, other) = pair();
+        one.restrict(PipeDirection::In).unwrap();
+        assert_eq!(other.try_read(&mut [0; 1]).unwrap(), 0);
+        assert_eq!(other.try_write(b"x").unwrap(), 1);
+        let (one, other) = pair();
+        one.restrict(PipeDirection::Out).unwrap();
+        assert_eq!(other.try_write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(
+            other.try_read(&mut [0; 1]).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+    }
+}
