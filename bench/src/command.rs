@@ -76,9 +76,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// None for a request for help.
-fn parse(
-    arguments: impl IntoIterator<Item = OsString>,
-) -> Result<Option<Arguments>, lexopt::Error> {
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Arguments>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_iter(arguments);
     let (mut quick, mut samples, mut list, mut control) = (false, false, false, false);
     let (mut json, mut filter, mut pinning, mut repeats, mut time) = (None, None, None, None, None);
@@ -108,21 +106,14 @@ fn parse(
         }
     }
     let path_unknown = |error: io::Error| lexopt::Error::Custom(error.into());
-    let mut settings = if quick {
-        Settings::quick()
-    } else {
-        Settings::full()
-    }
-    .map_err(path_unknown)?;
+    let mut settings = if quick { Settings::quick() } else { Settings::full() }.map_err(path_unknown)?;
     if control {
         settings.peers.extend(peers::controls());
     }
     if let Some(text) = filter {
         settings = settings.filtered(&text);
         if settings.pairs().is_empty() {
-            return Err(
-                format!("nothing has {text:?} in its label; --list names everything").into(),
-            );
+            return Err(format!("nothing has {text:?} in its label; --list names everything").into());
         }
     }
     settings.pinning = pinning.unwrap_or(settings.pinning);
@@ -173,8 +164,7 @@ fn measure(arguments: &Arguments) -> io::Result<bool> {
 fn write_json(report: &Report, path: &Path) -> io::Result<()> {
     let mut text = serde_json::to_string_pretty(report)?;
     text.push('\n');
-    let name =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let name = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     fs::write(path, text).map_err(name)?;
     eprintln!("wrote {}", fs::canonicalize(path).map_err(name)?.display());
     Ok(())
@@ -198,9 +188,7 @@ impl Progress for SamplePrinter<'_> {
             crate::Unit::MegabytesPerSecond => "MB/s",
             crate::Unit::PerSecond => "/s",
         };
-        let line = sample
-            .line_ns
-            .map_or_else(String::new, |ns| format!("{ns:.1}"));
+        let line = sample.line_ns.map_or_else(String::new, |ns| format!("{ns:.1}"));
         // Whoever closed the output misses the rest; the run goes on for the JSON.
         let _ = writeln!(
             self.out,

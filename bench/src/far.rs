@@ -133,17 +133,12 @@ impl FarSide {
             limit,
             watchdog: Some(watchdog),
         };
-        thread::Builder::new()
-            .name("watchdog".to_owned())
-            .spawn(move || {
-                if over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-                    // It fails only if the far side has ended by itself.
-                    let _ = watched
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .kill();
-                }
-            })?;
+        thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
+            if over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                // It fails only if the far side has ended by itself.
+                let _ = watched.lock().unwrap_or_else(PoisonError::into_inner).kill();
+            }
+        })?;
         Ok(side)
     }
 
@@ -169,9 +164,7 @@ impl FarSide {
             match ended {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => {
-                    return Err(io::Error::other(format!(
-                        "the far side ended with {status}"
-                    )));
+                    return Err(io::Error::other(format!("the far side ended with {status}")));
                 }
                 None if Instant::now() > self.deadline => return Err(self.out_of_time()),
                 None => thread::sleep(Duration::from_micros(200)),
@@ -232,18 +225,8 @@ mod tests {
     #[test]
     fn one_that_ends_early_or_badly_is_an_error() {
         let mut side = started("false", &[], Duration::from_secs(20));
-        assert!(
-            side.wait_until_ready()
-                .unwrap_err()
-                .to_string()
-                .contains("ready")
-        );
-        assert!(
-            side.finish()
-                .unwrap_err()
-                .to_string()
-                .contains("exit status")
-        );
+        assert!(side.wait_until_ready().unwrap_err().to_string().contains("ready"));
+        assert!(side.finish().unwrap_err().to_string().contains("exit status"));
     }
 
     #[test]

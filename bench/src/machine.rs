@@ -39,8 +39,7 @@ impl Machine {
             ),
             architecture: std::env::consts::ARCH.to_owned(),
             governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            virtualised: field(&cpuinfo, "flags")
-                .map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
+            virtualised: field(&cpuinfo, "flags").map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
             load: read("/proc/loadavg").and_then(|text| text.split(' ').next()?.parse().ok()),
         }
     }

@@ -158,8 +158,7 @@ impl<P: AnonymousPeer> Peer for Anonymous<P> {
     fn near(&self, launcher: &Launcher, test: Test, time: Duration) -> io::Result<f64> {
         let (child, mut parent) = P::spawn(launcher.command()?)?;
         let side = launcher.watch(child)?;
-        let figure =
-            workload::near(&mut parent, test, time).map_err(|error| side.explain(error))?;
+        let figure = workload::near(&mut parent, test, time).map_err(|error| side.explain(error))?;
         // The end of its stream ends the far side.
         drop(parent);
         side.finish()?;

@@ -155,8 +155,7 @@ pub(crate) fn line_ping_pong(cpus: Cpus) -> Option<f64> {
             let pinned = affinity::pin(far).is_ok();
             let mut turn = 1;
             while await_value(&there, turn) != STOP {
-                back.0
-                    .store(if pinned { turn } else { STOP }, Ordering::Release);
+                back.0.store(if pinned { turn } else { STOP }, Ordering::Release);
                 turn += 1;
             }
         });
@@ -200,9 +199,7 @@ mod affinity {
 
     pub(super) fn allowed() -> Vec<usize> {
         let set = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
-        (0..CpuSet::MAX_CPU)
-            .filter(|&cpu| set.is_set(cpu))
-            .collect()
+        (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
     }
 
     pub(super) fn allow(cpus: &[usize]) -> io::Result<()> {
@@ -245,13 +242,7 @@ mod tests {
     fn one_cpu_means_the_same_one() {
         let cpus = Pinning::OneCpu.cpus();
         assert_eq!(cpus.near, cpus.far);
-        assert_eq!(
-            Pinning::Free.cpus(),
-            Cpus {
-                near: None,
-                far: None
-            }
-        );
+        assert_eq!(Pinning::Free.cpus(), Cpus { near: None, far: None });
     }
 
     #[test]

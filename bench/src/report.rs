@@ -148,11 +148,7 @@ impl TestResult {
         let placements = placements
             .into_iter()
             .filter_map(|placement| {
-                let summary = summary_of(
-                    samples
-                        .iter()
-                        .filter(|sample| sample.placement() == placement),
-                )?;
+                let summary = summary_of(samples.iter().filter(|sample| sample.placement() == placement))?;
                 Some(PerPlacement { placement, summary })
             })
             .collect();
@@ -178,11 +174,7 @@ impl TestResult {
 
 impl Ratio {
     /// Compares two peers in one test by the samples that lie next to each other; None if no two do.
-    pub(crate) fn of(
-        result: &TestResult,
-        baseline_result: &TestResult,
-        baseline: Baseline,
-    ) -> Option<Self> {
+    pub(crate) fn of(result: &TestResult, baseline_result: &TestResult, baseline: Baseline) -> Option<Self> {
         let costs = paired_costs(result.unit, &result.samples, &baseline_result.samples);
         let confidence = confidence_of_median(&costs)?;
         // Connecting does more than a bare connect: it checks who is there, and who may. No promise is made for it.
@@ -209,9 +201,7 @@ fn paired_costs(unit: Unit, samples: &[Sample], baseline: &[Sample]) -> Vec<f64>
     samples
         .iter()
         .filter_map(|sample| {
-            let other = baseline
-                .iter()
-                .find(|other| other.repeat == sample.repeat)?;
+            let other = baseline.iter().find(|other| other.repeat == sample.repeat)?;
             (sample.placement() == other.placement()).then(|| unit.cost(sample.value, other.value))
         })
         .collect()
@@ -244,10 +234,7 @@ mod tests {
             sample(3, 5.0, 100.0),
         ];
         assert_eq!(paired_costs(Unit::Nanoseconds, &peer, &base), [1.1, 1.2]);
-        assert_eq!(
-            paired_costs(Unit::MegabytesPerSecond, &base, &peer),
-            [1.1, 1.2]
-        );
+        assert_eq!(paired_costs(Unit::MegabytesPerSecond, &base, &peer), [1.1, 1.2]);
     }
 
     #[test]
@@ -265,34 +252,20 @@ mod tests {
             gate: Some(1.03),
         };
         let of = |test: Test, factor: f64| {
-            let samples = (0..9)
-                .map(|i| sample(i, (100.0 + i as f64) * factor, 100.0))
-                .collect();
+            let samples = (0..9).map(|i| sample(i, (100.0 + i as f64) * factor, 100.0)).collect();
             TestResult::of("x", test, samples).unwrap()
         };
         let test = Test::round_trip(64);
         let ratio = Ratio::of(&of(test, 1.02), &of(test, 1.0), baseline).unwrap();
         assert!((ratio.summary.median - 1.02).abs() < 1e-9);
-        assert_eq!(
-            (ratio.summary.count, ratio.verdict),
-            (9, Some(Verdict::Within))
-        );
-        let ratio = Ratio::of(
-            &of(Test::connect(), 1.02),
-            &of(Test::connect(), 1.0),
-            baseline,
-        )
-        .unwrap();
+        assert_eq!((ratio.summary.count, ratio.verdict), (9, Some(Verdict::Within)));
+        let ratio = Ratio::of(&of(Test::connect(), 1.02), &of(Test::connect(), 1.0), baseline).unwrap();
         assert_eq!((ratio.gate, ratio.verdict), (None, None));
     }
 
     #[test]
     fn results_are_split_by_placement() {
-        let samples = vec![
-            sample(0, 1.0, 100.0),
-            sample(1, 9.0, 30.0),
-            sample(2, 3.0, 100.0),
-        ];
+        let samples = vec![sample(0, 1.0, 100.0), sample(1, 9.0, 30.0), sample(2, 3.0, 100.0)];
         let result = TestResult::of("x", Test::one_way(64), samples).unwrap();
         assert_eq!(result.summary.median, 3.0);
         let split: Vec<_> = result
@@ -300,10 +273,7 @@ mod tests {
             .iter()
             .map(|p| (p.placement, p.summary.median))
             .collect();
-        assert_eq!(
-            split,
-            [(Placement::SameCore, 9.0), (Placement::SameCache, 2.0)]
-        );
+        assert_eq!(split, [(Placement::SameCore, 9.0), (Placement::SameCache, 2.0)]);
         assert_eq!(TestResult::of("x", Test::one_way(64), Vec::new()), None);
     }
 
@@ -344,24 +314,15 @@ mod tests {
             (&result["peer"], &result["test"]),
             (&"dotpipe_raw".into(), &"round_trip".into())
         );
-        assert_eq!(
-            (&result["bytes"], &result["unit"]),
-            (&64.into(), &"ns".into())
-        );
+        assert_eq!((&result["bytes"], &result["unit"]), (&64.into(), &"ns".into()));
         assert_eq!(result["median"], 51_000.0);
-        assert_eq!(
-            (&result["min"], &result["max"]),
-            (&result["median"], &result["median"])
-        );
+        assert_eq!((&result["min"], &result["max"]), (&result["median"], &result["median"]));
         let ratio = &json["ratios"][0];
         assert_eq!(
             (&ratio["peer"], &ratio["baseline"]),
             (&"dotpipe_raw".into(), &"unix_stream".into())
         );
-        assert_eq!(
-            (&ratio["median"], &ratio["verdict"]),
-            (&1.0.into(), &"within".into())
-        );
+        assert_eq!((&ratio["median"], &ratio["verdict"]), (&1.0.into(), &"within".into()));
         assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
         let units = [Unit::Nanoseconds, Unit::MegabytesPerSecond, Unit::PerSecond];
         assert_eq!(

@@ -64,9 +64,7 @@ impl Settings {
             chosen(peer.name(), test)
                 || all.iter().any(|&(other, other_test)| {
                     other_test == test
-                        && other
-                            .baseline()
-                            .is_some_and(|baseline| baseline.peer == peer.name())
+                        && other.baseline().is_some_and(|baseline| baseline.peer == peer.name())
                         && chosen(other.name(), test)
                 })
         };
@@ -75,22 +73,14 @@ impl Settings {
                 .any(|&(peer, other)| other == test && chosen(peer.name(), test))
         });
         let tests = self.tests.clone();
-        self.peers.retain(|&peer| {
-            tests
-                .iter()
-                .any(|&test| peer.can(test) && needed(peer, test))
-        });
+        self.peers
+            .retain(|&peer| tests.iter().any(|&test| peer.can(test) && needed(peer, test)));
         self
     }
 
     /// What will be measured.
     pub fn pairs(&self) -> Vec<(&'static dyn Peer, Test)> {
-        let peers_of = |test: Test| {
-            self.peers
-                .iter()
-                .copied()
-                .filter(move |peer| peer.can(test))
-        };
+        let peers_of = |test: Test| self.peers.iter().copied().filter(move |peer| peer.can(test));
         self.tests
             .iter()
             .flat_map(|&test| peers_of(test).map(move |peer| (peer, test)))
@@ -101,14 +91,7 @@ impl Settings {
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
-            .field(
-                "peers",
-                &self
-                    .peers
-                    .iter()
-                    .map(|peer| peer.name())
-                    .collect::<Vec<_>>(),
-            )
+            .field("peers", &self.peers.iter().map(|peer| peer.name()).collect::<Vec<_>>())
             .field("tests", &self.tests)
             .field("repeats", &self.repeats)
             .field("sample_time", &self.sample_time)
@@ -187,11 +170,7 @@ pub fn run(settings: &Settings, progress: &mut dyn Progress) -> io::Result<Repor
                 );
                 match cell.peer.near(&launcher, cell.test, settings.sample_time) {
                     Ok(value) => {
-                        let sample = Sample {
-                            repeat,
-                            value,
-                            line_ns,
-                        };
+                        let sample = Sample { repeat, value, line_ns };
                         progress.sampled(cell.peer.name(), cell.test, &sample);
                         cell.samples.push(sample);
                     }
@@ -220,10 +199,7 @@ pub fn run(settings: &Settings, progress: &mut dyn Progress) -> io::Result<Repor
     let ratios = results
         .iter()
         .filter_map(|result| {
-            let peer = settings
-                .peers
-                .iter()
-                .find(|peer| peer.name() == result.peer)?;
+            let peer = settings.peers.iter().find(|peer| peer.name() == result.peer)?;
             let baseline = peer.baseline()?;
             let other = results
                 .iter()
@@ -263,10 +239,7 @@ mod tests {
             self.name
         }
         fn baseline(&self) -> Option<Baseline> {
-            self.baseline.map(|peer| Baseline {
-                peer,
-                gate: Some(1.03),
-            })
+            self.baseline.map(|peer| Baseline { peer, gate: Some(1.03) })
         }
         fn can(&self, test: Test) -> bool {
             test.kind != Kind::Connect || self.name == "bare"
@@ -332,18 +305,12 @@ mod tests {
         assert_eq!(report.results.len(), 3);
         assert_eq!(report.failures.len(), 1);
         assert_eq!(
-            (
-                report.failures[0].peer.as_str(),
-                report.failures[0].error.as_str()
-            ),
+            (report.failures[0].peer.as_str(), report.failures[0].error.as_str()),
             ("broken", "it broke")
         );
         assert_eq!(report.ratios.len(), 1);
         assert_eq!(
-            (
-                report.ratios[0].summary.median,
-                report.ratios[0].summary.count
-            ),
+            (report.ratios[0].summary.median, report.ratios[0].summary.count),
             (1.02, 3)
         );
     }

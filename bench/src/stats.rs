@@ -140,10 +140,6 @@ mod tests {
     fn thousands_of_samples_overflow_nothing() {
         let samples: Vec<f64> = (0..5_000).map(f64::from).collect();
         let interval = confidence_of_median(&samples).unwrap();
-        assert!(
-            interval.low < 2_499.5
-                && interval.high > 2_499.5
-                && interval.high - interval.low < 5_000.0
-        );
+        assert!(interval.low < 2_499.5 && interval.high > 2_499.5 && interval.high - interval.low < 5_000.0);
     }
 }

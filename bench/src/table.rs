@@ -34,17 +34,14 @@ pub fn write_table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     .map(str::to_owned);
     let mut rows = vec![head];
     for result in &report.results {
-        let ratio = report.ratios.iter().find(|ratio| {
-            ratio.peer == result.peer && ratio.test == result.test && ratio.bytes == result.bytes
-        });
+        let ratio = report
+            .ratios
+            .iter()
+            .find(|ratio| ratio.peer == result.peer && ratio.test == result.test && ratio.bytes == result.bytes);
         rows.push(row(result, ratio));
     }
-    let widths: [usize; 7] = std::array::from_fn(|column| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    });
+    let widths: [usize; 7] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
     let mut previous = "";
     for (index, row) in rows.iter().enumerate() {
         if index > 0 && row[0] != previous {
@@ -52,11 +49,7 @@ pub fn write_table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         }
         let mut line = String::new();
         for (column, (text, width)) in row.iter().zip(widths).enumerate() {
-            let text = if column == 0 && row[0] == previous {
-                ""
-            } else {
-                text
-            };
+            let text = if column == 0 && row[0] == previous { "" } else { text };
             if (2..5).contains(&column) {
                 line.push_str(&format!("{text:>width$}  "));
             } else {
@@ -83,26 +76,24 @@ pub fn write_table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 fn row(result: &TestResult, ratio: Option<&Ratio>) -> [String; 7] {
     let figure = |value| figure(result.unit, value);
     let cost = ratio.map_or_else(String::new, |ratio| {
-        let (low, high) = (
-            percent(ratio.confidence.low),
-            percent(ratio.confidence.high),
-        );
+        let (low, high) = (percent(ratio.confidence.low), percent(ratio.confidence.high));
         format!(
             "{} % [{low}, {high}] of {}",
             percent(ratio.summary.median),
             ratio.baseline
         )
     });
-    let gate = ratio
-        .and_then(|ratio| Some((ratio.gate?, ratio.verdict?)))
-        .map_or_else(String::new, |(gate, verdict)| {
-            let verdict = match verdict {
-                Verdict::Within => "kept",
-                Verdict::Beyond => "BROKEN",
-                Verdict::Undecided => "cannot tell",
-            };
-            format!("{} %: {verdict}", percent(gate))
-        });
+    let gate =
+        ratio
+            .and_then(|ratio| Some((ratio.gate?, ratio.verdict?)))
+            .map_or_else(String::new, |(gate, verdict)| {
+                let verdict = match verdict {
+                    Verdict::Within => "kept",
+                    Verdict::Beyond => "BROKEN",
+                    Verdict::Undecided => "cannot tell",
+                };
+                format!("{} %: {verdict}", percent(gate))
+            });
     let summary = result.summary;
     [
         result.test().to_string(),
@@ -143,12 +134,7 @@ fn placements(report: &Report) -> Option<String> {
         .iter()
         .map(|(placement, count)| format!("{placement} {count}"))
         .collect();
-    (!counts.is_empty()).then(|| {
-        format!(
-            "samples by placement of the two CPUs: {}",
-            counts.join(", ")
-        )
-    })
+    (!counts.is_empty()).then(|| format!("samples by placement of the two CPUs: {}", counts.join(", ")))
 }
 
 #[cfg(test)]
@@ -202,9 +188,7 @@ mod tests {
             },
             repeats: 7,
             sample_seconds: 0.04,
-            ratios: Ratio::of(&results[1], &results[0], baseline)
-                .into_iter()
-                .collect(),
+            ratios: Ratio::of(&results[1], &results[0], baseline).into_iter().collect(),
             results,
             failures: vec![Failure {
                 peer: "theirs".to_owned(),

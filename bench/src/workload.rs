@@ -20,11 +20,7 @@ const LAST: u8 = 0;
 const NO_STREAM: &str = "connections are not measured over one stream";
 
 /// Takes one sample over a stream that lasts, with about `time` for it.
-pub(crate) fn near(
-    stream: &mut (impl Read + Write),
-    test: Test,
-    time: Duration,
-) -> io::Result<f64> {
+pub(crate) fn near(stream: &mut (impl Read + Write), test: Test, time: Duration) -> io::Result<f64> {
     let mut block = pattern(test.bytes);
     let (operations, took) = match test.kind {
         Kind::RoundTrip => calibrated(time, |count| round_trips(stream, &mut block, count)),
@@ -96,11 +92,7 @@ pub(crate) fn far_connect(stream: &mut (impl Read + Write)) -> io::Result<bool> 
     Ok(byte != [LAST])
 }
 
-fn round_trips(
-    stream: &mut (impl Read + Write),
-    block: &mut [u8],
-    count: u64,
-) -> io::Result<Duration> {
+fn round_trips(stream: &mut (impl Read + Write), block: &mut [u8], count: u64) -> io::Result<Duration> {
     // One turn more, untimed, so that the time does not contain the far side's way to its loop.
     write_order(stream, count + 1)?;
     stream.write_all(block)?;
@@ -113,11 +105,7 @@ fn round_trips(
     Ok(start.elapsed())
 }
 
-fn blocks_one_way(
-    stream: &mut (impl Read + Write),
-    block: &[u8],
-    count: u64,
-) -> io::Result<Duration> {
+fn blocks_one_way(stream: &mut (impl Read + Write), block: &[u8], count: u64) -> io::Result<Duration> {
     write_order(stream, count)?;
     stream.read_exact(&mut [0])?;
     let start = Instant::now();
@@ -130,10 +118,7 @@ fn blocks_one_way(
 
 /// Runs growing batches until one is long enough to tell how many operations fill `time`, then runs so many. The
 /// batches before are the warm-up.
-fn calibrated(
-    time: Duration,
-    mut batch: impl FnMut(u64) -> io::Result<Duration>,
-) -> io::Result<(u64, Duration)> {
+fn calibrated(time: Duration, mut batch: impl FnMut(u64) -> io::Result<Duration>) -> io::Result<(u64, Duration)> {
     let mut count = 8;
     loop {
         let took = batch(count)?;
@@ -174,10 +159,7 @@ mod tests {
 
     #[test]
     fn both_sides_agree_on_every_test_of_a_stream() {
-        for test in Test::all()
-            .into_iter()
-            .filter(|test| test.kind != Kind::Connect)
-        {
+        for test in Test::all().into_iter().filter(|test| test.kind != Kind::Connect) {
             let (mut one, mut other) = UnixStream::pair().unwrap();
             let far_side = thread::spawn(move || far(&mut other, test));
             let figure = near(&mut one, test, Duration::from_millis(2)).unwrap();
@@ -198,28 +180,22 @@ mod tests {
 
     #[test]
     fn connections_end_with_the_last_one() {
-        let (clients, mut servers): (Vec<_>, Vec<_>) =
-            (0..3).map(|_| UnixStream::pair().unwrap()).unzip();
+        let (clients, mut servers): (Vec<_>, Vec<_>) = (0..3).map(|_| UnixStream::pair().unwrap()).unzip();
         let near_side = thread::spawn(move || {
             for (mut client, more) in clients.into_iter().zip([MORE, MORE, LAST]) {
                 client.write_all(&[more]).unwrap();
                 client.read_exact(&mut [0]).unwrap();
             }
         });
-        let more: Vec<bool> = servers
-            .iter_mut()
-            .map(|server| far_connect(server).unwrap())
-            .collect();
+        let more: Vec<bool> = servers.iter_mut().map(|server| far_connect(server).unwrap()).collect();
         near_side.join().unwrap();
         assert_eq!(more, [true, true, false]);
     }
 
     #[test]
     fn calibration_fills_the_time() {
-        let (operations, took) = calibrated(Duration::from_millis(10), |count| {
-            Ok(Duration::from_micros(count))
-        })
-        .unwrap();
+        let (operations, took) =
+            calibrated(Duration::from_millis(10), |count| Ok(Duration::from_micros(count))).unwrap();
         assert!(took >= Duration::from_micros(9_900), "{took:?}");
         assert_eq!(operations as u128, took.as_micros());
     }

@@ -46,10 +46,7 @@ fn every_peer_gets_through_every_test() {
             "{label}"
         );
         assert_eq!(result.samples.len(), 2, "{label}");
-        assert!(
-            result.summary.min > 0.0 && result.summary.max.is_finite(),
-            "{label}"
-        );
+        assert!(result.summary.min > 0.0 && result.summary.max.is_finite(), "{label}");
     }
     for ratio in &report.ratios {
         let promised = ratio.test != Kind::Connect;
@@ -74,10 +71,7 @@ fn samples_are_printed_one_a_line() {
         "pipe/round_trip/64",
     ]));
     let mut lines = text.lines();
-    assert_eq!(
-        lines.next(),
-        Some("repeat\tpeer\ttest\tbytes\tvalue\tunit\tline_ns")
-    );
+    assert_eq!(lines.next(), Some("repeat\tpeer\ttest\tbytes\tvalue\tunit\tline_ns"));
     let columns = lines.map(|line| line.split('\t').collect::<Vec<_>>());
     let samples: Vec<_> = columns.filter(|columns| columns[1] == "pipe").collect();
     assert_eq!(
@@ -85,10 +79,7 @@ fn samples_are_printed_one_a_line() {
         ["0", "1", "2"]
     );
     for columns in samples {
-        assert_eq!(
-            (columns.len(), columns[2], columns[5]),
-            (7, "round_trip", "ns")
-        );
+        assert_eq!((columns.len(), columns[2], columns[5]), (7, "round_trip", "ns"));
         assert!(columns[4].parse::<f64>().unwrap() > 0.0);
     }
 }

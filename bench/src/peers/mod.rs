@@ -3,6 +3,10 @@
 #[cfg(unix)]
 mod control;
 #[cfg(unix)]
+mod dotpipe_anonymous;
+#[cfg(unix)]
+mod dotpipe_raw;
+#[cfg(unix)]
 mod pipe;
 #[cfg(unix)]
 mod unix_stream;
@@ -21,7 +25,11 @@ pub fn all() -> &'static [&'static dyn Peer] {
         #[cfg(unix)]
         &Named(unix_stream::UnixStreamPeer),
         #[cfg(unix)]
+        &Named(dotpipe_raw::DotpipeRaw),
+        #[cfg(unix)]
         &Anonymous(pipe::PipePeer),
+        #[cfg(unix)]
+        &Anonymous(dotpipe_anonymous::DotpipeAnonymous),
     ]
 }
 
@@ -45,9 +53,5 @@ pub fn controls() -> &'static [&'static dyn Peer] {
 
 /// The peer of this name, controls included.
 pub(crate) fn find(name: &str) -> Option<&'static dyn Peer> {
-    all()
-        .iter()
-        .chain(controls())
-        .copied()
-        .find(|peer| peer.name() == name)
+    all().iter().chain(controls()).copied().find(|peer| peer.name() == name)
 }

@@ -20,10 +20,7 @@ impl NamedPeer for UnixStreamPeer {
         UnixListener::bind(path)
     }
 
-    fn serve_one<R>(
-        listener: &mut UnixListener,
-        work: impl FnOnce(&mut UnixStream) -> io::Result<R>,
-    ) -> io::Result<R> {
+    fn serve_one<R>(listener: &mut UnixListener, work: impl FnOnce(&mut UnixStream) -> io::Result<R>) -> io::Result<R> {
         work(&mut listener.accept()?.0)
     }
 
