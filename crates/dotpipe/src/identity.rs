@@ -137,7 +137,7 @@ pub(crate) fn name_of_user(uid: u32) -> io::Result<String> {
 pub(crate) fn user_for_text(uid: u32) -> String {
     name_of_user(uid).map_or_else(
         |_| format!("user {uid}"),
-        |name| format!("user '{}'", crate::name::printable(name.as_ref())),
+        |name| format!("user '{}'", crate::text::printable(name.as_ref())),
     )
 }
 

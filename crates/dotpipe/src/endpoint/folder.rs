@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::owner::Owner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::user_for_text;
-use crate::name::printable;
 use crate::sys::{self, Entry, EntryKind, FileId, LockFile, Locking};
+use crate::text::printable;
 
 /// What the name of a socket begins with that a dotpipe server has bound. Clients see it as their peer's address.
 const MARK: &str = "dotpipe1-";

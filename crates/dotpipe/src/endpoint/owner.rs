@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::name::printable;
 use crate::options::{PipeDirection, PipeTransmissionMode};
 use crate::sys;
+use crate::text::printable;
 
 /// The process that holds a pipe's name, and what it says of the pipe. A hint: for people, not for decisions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
