@@ -124,7 +124,7 @@ impl Listener {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(control, deadline, &ended)?,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // The queue stays readable: to wait for it would spin until a descriptor or memory is given back.
-                Err(error) if is_shortage(&error) => starved.wait(control, &[], deadline, || ended().is_ok())?,
+                Err(error) if sys::is_shortage(&error) => starved.wait(control, &[], deadline, || ended().is_ok())?,
                 Err(error) => return Err(Error::system("waiting for a connection on", &self.path, error)),
             }
             if deadline.has_passed() {
@@ -278,11 +278,4 @@ impl Drop for Listener {
         self.withdraw(&file_name);
         self.folder.remove_lock(&file_name, &self.lock);
     }
-}
-
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
 }
