@@ -42,6 +42,9 @@ impl PrivateFolder {
                 failed
             }
         };
+        if sys::is_unmapped(sys::effective_uid()) {
+            return Err(nobodys(&path));
+        }
         sys::make_private_folder(&path).map_err(failed)?;
         match sys::open_folder(&path) {
             Ok((fd, entry)) if entry.owner == sys::effective_uid() && entry.mode & 0o077 == 0 => Ok(Self { fd, path }),
@@ -153,6 +156,14 @@ fn marked_prefix(socket_file: &OsStr) -> String {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
     format!("{MARK}{hash:016x}-")
+}
+
+/// The error of a user who looks like others: a private folder would be all of theirs.
+fn nobodys(path: &Path) -> Error {
+    let text = format!("Access to the path '{}' is denied.", printable(path.as_os_str()));
+    Error::new(ErrorKind::UnauthorizedAccess, text)
+        .attempted_on("making the private folder", path)
+        .advice("This process's user has no number in its user namespace, and cannot be told from others there. Map it (as 'unshare --map-current-user' does).")
 }
 
 fn not_private(path: &Path, entry: &Entry) -> Error {
