@@ -98,7 +98,9 @@ impl PipeSecurity {
             || (!self.strict && peer.is_root())
             || self.everyone
             || self.users.contains(&peer.uid())
-            || (!self.groups.is_empty() && peer.groups().any(|gid| self.groups.contains(&gid)))
+            || peer
+                .groups()
+                .any(|gid| self.groups.contains(&gid) && !sys::is_unmapped_group(gid))
     }
 }
 

@@ -79,7 +79,7 @@ impl Instance {
 
     pub(crate) fn accept(
         &self,
-        control: &Control,
+        control: &Arc<Control>,
         deadline: Deadline,
         ended: impl Fn() -> Result<()>,
     ) -> Result<Accepted> {
