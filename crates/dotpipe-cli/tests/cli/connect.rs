@@ -198,7 +198,7 @@ fn message_mode_says_that_it_is_not_there() {
     let folder = Folder::new();
     let _server = folder.serve(&["p", "--echo"]);
     let finished = folder.run(["connect", "p", "--mode", "message"]);
-    expect_failure(&finished, "Message read mode is not supported");
+    expect_failure(&finished, "Message transmission mode is not supported");
     folder
         .run_with(&["connect", "p", "--mode", "byte"], b"x")
         .expect_success();

@@ -220,12 +220,22 @@ fn a_program_that_fails_is_told_and_the_next_client_is_served() {
 #[test]
 fn a_client_that_leaves_a_program_is_no_failure() {
     let folder = Folder::new();
-    let mut server = folder.serve(&["p", "--exec", "yes"]);
-    let mut client = folder.plain_client("p");
+    // How a program ends that writes to a client who has left.
+    let mut server = folder.serve(&["p", "--exec", "sh", "-c", "cat; kill -PIPE $$"]);
+    let client = folder.plain_client("p");
+    server.wait_for_stderr("connected ");
+    drop(client);
+    assert_eq!(server.wait_for_stderr(""), "disconnected");
+    let server = folder.serve(&["q", "--exec", "yes"]);
+    let mut client = folder.plain_client("q");
     client.read_exact(&mut [0; 100]).expect("the program writes");
     drop(client);
-    server.wait_for_stderr("connected ");
-    assert_eq!(server.wait_for_stderr(""), "disconnected");
+    // Whether the program has said something about it or not, the server goes on.
+    folder
+        .plain_client("q")
+        .read_exact(&mut [0; 100])
+        .expect("the program writes");
+    drop(server);
 }
 
 #[test]
