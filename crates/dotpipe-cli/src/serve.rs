@@ -127,11 +127,10 @@ fn serve_many(maker: &Maker<'_>, service: Arc<dyn Service>) -> Result<()> {
         if let Err(error) = thread::Builder::new().name("client".into()).spawn(serve) {
             // The instance went with the thread that did not start, and its client with it.
             made -= 1;
-            complain(
-                &Err::<(), _>(error)
-                    .attempt(|| "cannot start a thread for a client".into())
-                    .unwrap_err(),
-            );
+            complain(&Failure::Failed {
+                attempt: Some("cannot start a thread for a client".into()),
+                cause: error.into(),
+            });
         }
     }
 }

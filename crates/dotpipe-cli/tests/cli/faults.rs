@@ -262,3 +262,18 @@ fn a_read_only_private_folder_of_somebody_else_is_refused() {
     expect_failure(&folder.run(["serve", "p"]), ".dotpipe-0");
     assert!(private.is_dir(), "it is not ours to remove");
 }
+
+#[test]
+fn another_users_dead_socket_stays_where_only_its_owner_may_remove_it() {
+    let folder = Folder::new();
+    let Some(mut command) = as_stranger(&folder, &["serve", "p"]) else {
+        return;
+    };
+    // As in /tmp: everybody may make files, and remove only their own.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).expect("it is ours");
+    drop(UnixListener::bind(folder.socket("p")).expect("the folder is ours"));
+    let finished = Process::start(&mut command).finish();
+    expect_failure(&finished, "root");
+    assert!(finished.stderr.contains("CoreFxPipe_p"), "{}", finished.stderr);
+    assert!(folder.socket("p").exists());
+}
