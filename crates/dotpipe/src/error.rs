@@ -182,6 +182,7 @@ impl Error {
                 Self::new(ErrorKind::UnauthorizedAccess, text)
             }
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::broken(),
+            io::ErrorKind::Unsupported => Self::not_supported("Operation is not supported on this platform."),
             _ => Self::new(ErrorKind::Io, capitalized(&source)),
         }
         .attempted_on(attempt, path)
@@ -280,6 +281,7 @@ mod tests {
         assert_eq!(class(libc::EACCES), ErrorKind::UnauthorizedAccess);
         assert_eq!(class(libc::EPIPE), ErrorKind::Broken);
         assert_eq!(class(libc::ECONNRESET), ErrorKind::Broken);
+        assert_eq!(class(libc::ENOSYS), ErrorKind::NotSupported);
         assert_eq!(class(libc::ENOSPC), ErrorKind::Io);
     }
 

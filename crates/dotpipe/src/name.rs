@@ -66,10 +66,9 @@ impl PipeName {
             ));
         }
         if name.is_empty() {
-            return Err(Error::argument(
-                "pipeName",
-                "The name of a pipe cannot be an empty string.",
-            ));
+            return Err(
+                Error::argument("pipeName", "The value cannot be an empty string.").advice("A pipe needs a name.")
+            );
         }
         if name.eq_ignore_ascii_case("anonymous") {
             return Err(Error::out_of_range(
@@ -129,7 +128,7 @@ impl PipeName {
     /// the most that the system takes as a socket's address and .NET therefore reaches.
     pub fn socket_path(&self) -> Result<PathBuf> {
         if self.is_remote() {
-            return Err(Error::not_supported("Access to remote named pipes is not supported by this build.")
+            return Err(Error::not_supported("Access to remote named pipes is not supported on this platform.")
                 .attempted(format!("opening {self}"))
                 .advice("dotpipe was built without the remote feature. Use the server name \".\" for a pipe of this machine."));
         }
