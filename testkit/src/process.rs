@@ -69,10 +69,9 @@ impl Process {
         let pid = Pid::from_child(&child);
         let watcher = thread::spawn(move || {
             // NOWAIT leaves the zombie, and with it the pid, for the owner to reap.
-            while let Err(rustix::io::Errno::INTR) = rustix::process::waitid(
-                WaitId::Pid(pid),
-                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
-            ) {}
+            while let Err(rustix::io::Errno::INTR) =
+                rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+            {}
             let _ = sender.send(());
         });
         Self {
@@ -138,10 +137,7 @@ impl Process {
         };
         match result {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.fail(&format!(
-                "cannot write {} bytes to its stdin: {error}",
-                bytes.len()
-            )),
+            Ok(Err(error)) => self.fail(&format!("cannot write {} bytes to its stdin: {error}", bytes.len())),
             Err(_) => self.fail(&format!(
                 "it did not read {} bytes from its stdin within {:?}",
                 bytes.len(),
@@ -176,6 +172,15 @@ impl Process {
     #[track_caller]
     pub fn finish(mut self) -> Finished {
         self.close_stdin();
+        self.finish_with_stdin_open()
+    }
+
+    /// As [`finish`](Self::finish), for a child that is to exit although its stdin goes on.
+    ///
+    /// # Panics
+    /// As [`finish`](Self::finish).
+    #[track_caller]
+    pub fn finish_with_stdin_open(mut self) -> Finished {
         let deadline = deadline();
         if self.exited.recv_timeout(left(deadline)) == Err(RecvTimeoutError::Timeout) {
             self.fail(&format!("it did not exit within {:?}", limit()));
@@ -213,10 +218,7 @@ impl Process {
     fn no_line(&self, stream: &str, needle: &str, missing: Missing) -> ! {
         match missing {
             Missing::Ended => self.fail(&format!("its {stream} ended without the line '{needle}'")),
-            Missing::Late => self.fail(&format!(
-                "no line '{needle}' came on its {stream} within {:?}",
-                limit()
-            )),
+            Missing::Late => self.fail(&format!("no line '{needle}' came on its {stream} within {:?}", limit())),
         }
     }
 
@@ -226,10 +228,7 @@ impl Process {
             "{} (pid {}): {what}\n{}",
             self.command,
             self.pid(),
-            transcript(
-                &self.stdout.bytes(),
-                &String::from_utf8_lossy(&self.stderr.bytes())
-            )
+            transcript(&self.stdout.bytes(), &String::from_utf8_lossy(&self.stderr.bytes()))
         )
     }
 }

@@ -86,7 +86,7 @@ pub(crate) fn provide(needs: &[Need]) -> Vec<String> {
         missing.extend(
             dotnet::provide()
                 .err()
-                .map(|problem| format!(".NET: {problem}")),
+                .map(|problem| format!("set-up: .NET is missing: {problem}")),
         );
     }
     missing
@@ -108,9 +108,7 @@ fn lock() -> Outcome<File> {
         }
         Ok(file)
     };
-    take().map_err(|error: std::io::Error| {
-        format!("cannot lock {} for the set-up: {error}", path.display())
-    })
+    take().map_err(|error: std::io::Error| format!("cannot lock {} for the set-up: {error}", path.display()))
 }
 
 /// Installs those of `programs` that are not here, by one call of apt-get, and says which are still missing.
@@ -132,10 +130,8 @@ fn install(programs: &[Program]) -> Vec<String> {
     };
     wanted.retain(|program| !program.is_here());
     let describe = |program: &Program| {
-        format!(
-            "{}: install the package {}: {reason}",
-            program.name, program.package
-        )
+        let Program { name, package, .. } = program;
+        format!("set-up: {name}, of the package {package}, is missing: {reason}")
     };
     wanted.iter().map(describe).collect()
 }
@@ -146,25 +142,13 @@ fn apt_get(packages: &[&str]) -> Outcome {
     } else if output(Command::new("sudo").args(["-n", "true"])).is_ok() {
         &["sudo", "-n"]
     } else {
-        return Err("not root, and sudo asks for a password".into());
+        return Err("only root can install it, and sudo is not here or asks for a password".into());
     };
     output(Command::new("apt-get").arg("--version"))
         .map_err(|_| "there is no apt-get here to install it with".to_owned())?;
     let apt = |time_limit: &[&str], arguments: &[&str]| {
-        let options = [
-            "-q",
-            "-y",
-            "-o",
-            "DPkg::Lock::Timeout=300",
-            "-o",
-            "Acquire::Retries=3",
-        ];
-        let network = [
-            "-o",
-            "Acquire::http::Timeout=30",
-            "-o",
-            "Acquire::https::Timeout=30",
-        ];
+        let options = ["-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"];
+        let network = ["-o", "Acquire::http::Timeout=30", "-o", "Acquire::https::Timeout=30"];
         let words = [
             sudo,
             time_limit,
@@ -172,20 +156,13 @@ fn apt_get(packages: &[&str]) -> Outcome {
             &options,
             &network,
         ];
-        let words: Vec<_> = words
-            .concat()
-            .into_iter()
-            .chain(arguments.iter().copied())
-            .collect();
+        let words: Vec<_> = words.concat().into_iter().chain(arguments.iter().copied()).collect();
         output(Command::new(words[0]).args(&words[1..])).map(drop)
     };
     // What uses the network may be killed at any time; the installation itself may not.
     let limit = ["timeout", "900"];
     let install = ["install", "--no-install-recommends"];
     apt(&limit, &["update"])?;
-    apt(
-        &limit,
-        &[&install, &["--download-only"][..], packages].concat(),
-    )?;
+    apt(&limit, &[&install, &["--download-only"][..], packages].concat())?;
     apt(&[], &[&install, packages].concat())
 }

@@ -117,7 +117,7 @@ impl Error {
 
     /// Says what was attempted, and on which path.
     pub(crate) fn attempted_on(mut self, attempt: &str, path: &Path) -> Self {
-        self.0.attempt = format!("{attempt} {}", crate::name::printable(path.as_os_str()));
+        self.0.attempt = format!("{attempt} {}", crate::text::printable(path.as_os_str()));
         self.0.path = Some(path.to_owned());
         self
     }
@@ -177,7 +177,7 @@ impl Error {
             io::ErrorKind::PermissionDenied => {
                 let text = format!(
                     "Access to the path '{}' is denied.",
-                    crate::name::printable(path.as_os_str())
+                    crate::text::printable(path.as_os_str())
                 );
                 Self::new(ErrorKind::UnauthorizedAccess, text)
             }
