@@ -86,11 +86,15 @@ impl Fifo {
         if sys::unread(self.fd.as_fd())? == 0 {
             return Ok(Unread::Nothing);
         }
-        // At a writing end an error means that no reader is left; the bytes stay counted.
-        Ok(if sys::readiness(self.fd.as_fd())?.error {
-            Unread::Abandoned
+        if !sys::readiness(self.fd.as_fd())?.error {
+            return Ok(Unread::Something);
+        }
+        // At a writing end an error means that no reader is left, so that the count changes no more. The last reader may
+        // have taken the rest since the first count.
+        Ok(if sys::unread(self.fd.as_fd())? == 0 {
+            Unread::Nothing
         } else {
-            Unread::Something
+            Unread::Abandoned
         })
     }
 
