@@ -86,13 +86,29 @@ impl Connection {
 
     /// Reads what has arrived, or waits for it within the limit. `Ok(0)` is the end, and at once for an empty buffer.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+        self.read_by(|buffer| self.transport.try_read(buffer), buffer)
+    }
+
+    /// As [`read`](Self::read), for a caller that owns the stream, so that no other thread can reach it meanwhile.
+    ///
+    /// Then nothing has to end the wait but the pipe itself, unless a limit or a canceller was set up before, and the
+    /// wait can be left to the system call.
+    pub(crate) fn read_alone(&self, buffer: &mut [u8]) -> Result<usize> {
+        if self.control.only_the_pipe_ends(&self.control.reading) {
+            self.read_by(|buffer| self.transport.read_waiting(buffer), buffer)
+        } else {
+            self.read(buffer)
+        }
+    }
+
+    fn read_by(&self, mut attempt: impl FnMut(&mut [u8]) -> io::Result<usize>, buffer: &mut [u8]) -> Result<usize> {
         self.check(Way::Reading)?;
         if buffer.is_empty() {
             return Ok(0);
         }
         let mut deadline = None;
         loop {
-            match self.transport.try_read(buffer) {
+            match attempt(buffer) {
                 // This side's own end looks like the peer's.
                 Ok(0) => {
                     self.check_ended()?;
@@ -113,11 +129,24 @@ impl Connection {
     ///
     /// If the limit, a cancellation or an error comes after a part was written, that part's length is the result.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize> {
+        self.write_by(|bytes| self.transport.try_write(bytes), bytes)
+    }
+
+    /// As [`write`](Self::write), for a caller that owns the stream; see [`read_alone`](Self::read_alone).
+    pub(crate) fn write_alone(&self, bytes: &[u8]) -> Result<usize> {
+        if self.control.only_the_pipe_ends(&self.control.writing) {
+            self.write_by(|bytes| self.transport.write_waiting(bytes), bytes)
+        } else {
+            self.write(bytes)
+        }
+    }
+
+    fn write_by(&self, attempt: impl Fn(&[u8]) -> io::Result<usize>, bytes: &[u8]) -> Result<usize> {
         self.check(Way::Writing)?;
         let mut written = 0;
         let mut deadline = None;
         while written < bytes.len() {
-            let outcome = match self.transport.try_write(&bytes[written..]) {
+            let outcome = match attempt(&bytes[written..]) {
                 Ok(count) => {
                     written += count;
                     continue;

@@ -33,6 +33,14 @@ impl Socket {
         sys::send(self.0.as_fd(), bytes)
     }
 
+    pub(super) fn read_waiting(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        sys::receive_waiting(self.0.as_fd(), buffer)
+    }
+
+    pub(super) fn write_waiting(&self, bytes: &[u8]) -> io::Result<usize> {
+        sys::send_waiting(self.0.as_fd(), bytes)
+    }
+
     /// The kernel's count falls to zero also when the peer closes with bytes unread; the socket's error then tells.
     pub(super) fn unread(&self) -> io::Result<Unread> {
         let gone = sys::readiness(self.0.as_fd())?.hung_up;

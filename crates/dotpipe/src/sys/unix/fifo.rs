@@ -166,17 +166,16 @@ pub(crate) fn set_inheritable(fd: BorrowedFd<'_>, inheritable: bool) -> io::Resu
     Ok(rustix::io::fcntl_setfd(fd, flags)?)
 }
 
-/// The same end of the same pipe with an open file description of its own, non-blocking.
+/// The same end of the same pipe with an open file description of its own, in blocking mode.
 ///
 /// `O_NONBLOCK` belongs to the description, and an inherited descriptor shares its description with other processes;
 /// opening the pipe anew through `/proc` gives one that is ours alone (`proc(5)`).
-pub(crate) fn reopen_nonblocking(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = (rustix::fs::fcntl_getfl(fd)? & OFlags::RWMODE) | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(
-        format!("/proc/self/fd/{}", fd.as_raw_fd()),
-        flags,
-        Mode::empty(),
-    )?)
+    // Opening itself must not wait: a FIFO of the file system has its other end opened only later.
+    let own = rustix::fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty())?;
+    set_nonblocking(own.as_fd(), false)?;
+    Ok(own)
 }
 
 /// How a number that another process wrote down turned out.

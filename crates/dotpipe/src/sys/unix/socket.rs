@@ -108,7 +108,16 @@ fn connecting(outcome: Result<(), Errno>) -> io::Result<Connecting> {
 
 /// Takes what has arrived; `Ok(0)` is the end, `WouldBlock` when nothing is there yet.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    let (taken, _) = rustix::io::retry_on_intr(|| net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT))?;
+    receive_with(socket, buffer, RecvFlags::DONTWAIT)
+}
+
+/// As [`receive`], but waits in the call, unless the socket itself is non-blocking.
+pub(crate) fn receive_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    receive_with(socket, buffer, RecvFlags::empty())
+}
+
+fn receive_with(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
+    let (taken, _) = rustix::io::retry_on_intr(|| net::recv(socket, &mut *buffer, flags))?;
     Ok(taken)
 }
 
@@ -121,8 +130,17 @@ pub(crate) fn receive_peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Res
 
 /// Sends what there is room for; `WouldBlock` when there is none. Raises no signal.
 pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    send_with(socket, bytes, SendFlags::DONTWAIT)
+}
+
+/// As [`send`], but waits in the call for room for everything, unless the socket itself is non-blocking.
+pub(crate) fn send_waiting(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    send_with(socket, bytes, SendFlags::empty())
+}
+
+fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| {
-        net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+        net::send(socket, bytes, flags | SendFlags::NOSIGNAL)
     })?)
 }
 
