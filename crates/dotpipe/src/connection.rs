@@ -75,18 +75,31 @@ impl Connection {
         }
     }
 
-    /// Waits for this thread's turn in a direction that several threads share, within the direction's limit.
-    pub(crate) fn turn(&self, way: Way) -> Result<Turn<'_>> {
+    /// Waits for this thread's turn in a direction that several threads share.
+    fn turn(&self, way: Way, deadline: Deadline) -> Result<Turn<'_>> {
         let side = self.side(way);
-        let deadline = Deadline::of_limit(side.limit());
         side.turn
             .take(deadline)
             .ok_or_else(|| self.timed_out(way, side.limit()))
     }
 
+    /// As [`read`](Self::read), in turn with other threads; waiting for the turn counts against the limit.
+    pub(crate) fn read_in_turn(&self, buffer: &mut [u8]) -> Result<usize> {
+        let deadline = Deadline::of_limit(self.side(Way::Reading).limit());
+        let _turn = self.turn(Way::Reading, deadline)?;
+        self.read_until(buffer, Some(deadline), Transport::try_read)
+    }
+
+    /// As [`write`](Self::write), in turn with other threads; waiting for the turn counts against the limit.
+    pub(crate) fn write_in_turn(&self, bytes: &[u8]) -> Result<usize> {
+        let deadline = Deadline::of_limit(self.side(Way::Writing).limit());
+        let _turn = self.turn(Way::Writing, deadline)?;
+        self.write_until(bytes, Some(deadline), Transport::try_write)
+    }
+
     /// Reads what has arrived, or waits for it within the limit. `Ok(0)` is the end, and at once for an empty buffer.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<usize> {
-        self.read_by(|buffer| self.transport.try_read(buffer), buffer)
+        self.read_until(buffer, None, Transport::try_read)
     }
 
     /// As [`read`](Self::read), for a caller that owns the stream, so that no other thread can reach it meanwhile.
@@ -95,20 +108,41 @@ impl Connection {
     /// wait can be left to the system call.
     pub(crate) fn read_alone(&self, buffer: &mut [u8]) -> Result<usize> {
         if self.control.only_the_pipe_ends(&self.control.reading) {
-            self.read_by(|buffer| self.transport.read_waiting(buffer), buffer)
+            self.read_until(buffer, None, Transport::read_waiting)
         } else {
             self.read(buffer)
         }
     }
 
-    fn read_by(&self, mut attempt: impl FnMut(&mut [u8]) -> io::Result<usize>, buffer: &mut [u8]) -> Result<usize> {
+    /// Writes all of `bytes`, waiting for room within the limit.
+    ///
+    /// If the limit, a cancellation or an error comes after a part was written, that part's length is the result.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize> {
+        self.write_until(bytes, None, Transport::try_write)
+    }
+
+    /// As [`write`](Self::write), for a caller that owns the stream; see [`read_alone`](Self::read_alone).
+    pub(crate) fn write_alone(&self, bytes: &[u8]) -> Result<usize> {
+        if self.control.only_the_pipe_ends(&self.control.writing) {
+            self.write_until(bytes, None, Transport::write_waiting)
+        } else {
+            self.write(bytes)
+        }
+    }
+
+    /// The clock is asked only when there is something to wait for: a deadline of `None` starts the limit then.
+    fn read_until(
+        &self,
+        buffer: &mut [u8],
+        mut deadline: Option<Deadline>,
+        attempt: impl Fn(&Transport, &mut [u8]) -> io::Result<usize>,
+    ) -> Result<usize> {
         self.check(Way::Reading)?;
         if buffer.is_empty() {
             return Ok(0);
         }
-        let mut deadline = None;
         loop {
-            match attempt(buffer) {
+            match attempt(&self.transport, buffer) {
                 // This side's own end looks like the peer's.
                 Ok(0) => {
                     self.check_ended()?;
@@ -125,28 +159,16 @@ impl Connection {
         }
     }
 
-    /// Writes all of `bytes`, waiting for room within the limit.
-    ///
-    /// If the limit, a cancellation or an error comes after a part was written, that part's length is the result.
-    pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize> {
-        self.write_by(|bytes| self.transport.try_write(bytes), bytes)
-    }
-
-    /// As [`write`](Self::write), for a caller that owns the stream; see [`read_alone`](Self::read_alone).
-    pub(crate) fn write_alone(&self, bytes: &[u8]) -> Result<usize> {
-        if self.control.only_the_pipe_ends(&self.control.writing) {
-            self.write_by(|bytes| self.transport.write_waiting(bytes), bytes)
-        } else {
-            self.write(bytes)
-        }
-    }
-
-    fn write_by(&self, attempt: impl Fn(&[u8]) -> io::Result<usize>, bytes: &[u8]) -> Result<usize> {
+    fn write_until(
+        &self,
+        bytes: &[u8],
+        mut deadline: Option<Deadline>,
+        attempt: impl Fn(&Transport, &[u8]) -> io::Result<usize>,
+    ) -> Result<usize> {
         self.check(Way::Writing)?;
         let mut written = 0;
-        let mut deadline = None;
         while written < bytes.len() {
-            let outcome = match attempt(&bytes[written..]) {
+            let outcome = match attempt(&self.transport, &bytes[written..]) {
                 Ok(count) => {
                     written += count;
                     continue;

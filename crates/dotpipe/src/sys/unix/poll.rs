@@ -50,6 +50,8 @@ pub(crate) fn poll(
     // No call waits on more than three descriptors and the alarm.
     let mut storage: [PollFd<'_>; 4];
     let Some(any) = interests.first().map(|interest| interest.fd).or(alarm) else {
+        // Without a limit nothing would ever end this; no caller asks for that.
+        std::thread::sleep(limit.unwrap_or_default());
         return Ok(false);
     };
     storage = std::array::from_fn(|_| PollFd::from_borrowed_fd(any, PollFlags::empty()));
