@@ -48,6 +48,7 @@ pub(crate) enum State {
 }
 
 impl State {
+    #[inline]
     fn connection(&self) -> Result<&Arc<Connection>> {
         match self {
             Self::Connected(connection) => Ok(connection),
@@ -90,6 +91,7 @@ impl PipeStream {
     }
 
     /// The connection, for the one caller that owns the stream.
+    #[inline]
     fn connection_mut(&mut self) -> Result<&Connection> {
         let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         state.connection().map(|connection| &**connection)
@@ -292,11 +294,13 @@ impl PipeStream {
         Canceller::of(&self.control)
     }
 
+    #[inline]
     pub(crate) fn read_exclusive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         check_direction(self.direction, Way::Reading)?;
         Ok(self.connection_mut()?.read_alone(buffer)?)
     }
 
+    #[inline]
     pub(crate) fn write_exclusive(&mut self, bytes: &[u8]) -> io::Result<usize> {
         check_direction(self.direction, Way::Writing)?;
         Ok(self.connection_mut()?.write_alone(bytes)?)
@@ -356,12 +360,14 @@ macro_rules! is_pipe_stream {
         }
 
         impl std::io::Read for $stream {
+            #[inline]
             fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
                 self.stream.read_exclusive(buffer)
             }
         }
 
         impl std::io::Write for $stream {
+            #[inline]
             fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
                 self.stream.write_exclusive(bytes)
             }

@@ -88,6 +88,7 @@ pub(crate) struct Control {
 
 impl Control {
     /// Fails if a [`Canceller`] has been used.
+    #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         if self.canceled.load(Ordering::Acquire) {
             Err(Error::canceled())
@@ -100,6 +101,7 @@ impl Control {
     ///
     /// While a caller owns the stream alone, no other thread can disconnect it, change its limits or make its first
     /// canceller: what is not so when the call begins does not become so before it returns.
+    #[inline]
     pub(crate) fn only_the_pipe_ends(&self, side: &Side) -> bool {
         side.limit.load(Ordering::Relaxed) == 0 && !self.cancellable.load(Ordering::Relaxed)
     }

@@ -80,10 +80,12 @@ impl Fifo {
         self.write_waiting(bytes)
     }
 
+    #[inline]
     pub(super) fn read_waiting(&self, buffer: &mut [u8]) -> io::Result<usize> {
         sys::read(self.fd.as_fd(), buffer)
     }
 
+    #[inline]
     pub(super) fn write_waiting(&self, bytes: &[u8]) -> io::Result<usize> {
         if self.raises_signal {
             sys::write_without_signal(self.fd.as_fd(), bytes)

@@ -59,11 +59,13 @@ impl Transport {
     /// As [`try_read`](Self::try_read), but may wait in the call instead of saying `WouldBlock`.
     ///
     /// For a caller whose wait nothing needs to end: a wait in `poll` costs two more system calls.
+    #[inline]
     pub(crate) fn read_waiting(&self, buffer: &mut [u8]) -> io::Result<usize> {
         each!(self, transport => transport.read_waiting(buffer))
     }
 
     /// As [`try_write`](Self::try_write), but may wait in the call instead of saying `WouldBlock`.
+    #[inline]
     pub(crate) fn write_waiting(&self, bytes: &[u8]) -> io::Result<usize> {
         each!(self, transport => transport.write_waiting(bytes))
     }

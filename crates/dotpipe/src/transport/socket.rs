@@ -33,10 +33,12 @@ impl Socket {
         sys::send(self.0.as_fd(), bytes)
     }
 
+    #[inline]
     pub(super) fn read_waiting(&self, buffer: &mut [u8]) -> io::Result<usize> {
         sys::receive_waiting(self.0.as_fd(), buffer)
     }
 
+    #[inline]
     pub(super) fn write_waiting(&self, bytes: &[u8]) -> io::Result<usize> {
         sys::send_waiting(self.0.as_fd(), bytes)
     }

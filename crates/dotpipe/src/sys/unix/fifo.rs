@@ -18,11 +18,13 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Takes what is in the pipe; `Ok(0)` is the end, `WouldBlock` when nothing is there yet and the descriptor is non-blocking.
+#[inline]
 pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| rustix::io::read(fd, &mut *buffer))?)
 }
 
 /// Puts bytes into the pipe; `WouldBlock` when there is no room and the descriptor is non-blocking.
+#[inline]
 pub(crate) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes))?)
 }
@@ -31,6 +33,7 @@ pub(crate) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 ///
 /// A pipe has no `MSG_NOSIGNAL`. Rust programs ignore SIGPIPE, but a library may live in another host: there the signal
 /// is blocked on this thread during the write, and the one that the write raised is taken back.
+#[inline(never)]
 pub(crate) fn write_without_signal(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let guard = SignalPipeGuard::new();
     let outcome = rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes));

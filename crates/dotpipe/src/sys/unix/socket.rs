@@ -115,10 +115,12 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<u
 }
 
 /// As [`receive`], but waits in the call, unless the socket itself is non-blocking.
+#[inline]
 pub(crate) fn receive_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     receive_with(socket, buffer, RecvFlags::empty())
 }
 
+#[inline]
 fn receive_with(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
     let (taken, _) = rustix::io::retry_on_intr(|| net::recv(socket, &mut *buffer, flags))?;
     Ok(taken)
@@ -137,10 +139,12 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// As [`send`], but waits in the call for room for everything, unless the socket itself is non-blocking.
+#[inline]
 pub(crate) fn send_waiting(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     send_with(socket, bytes, SendFlags::empty())
 }
 
+#[inline]
 fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| {
         net::send(socket, bytes, flags | SendFlags::NOSIGNAL)
