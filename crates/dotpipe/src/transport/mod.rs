@@ -80,11 +80,6 @@ impl Transport {
         Interest::writable(self.as_fd())
     }
 
-    /// What tells while a drain waits that the other end has gone.
-    pub(crate) fn hang_up(&self) -> Interest<'_> {
-        Interest::hang_up(self.as_fd())
-    }
-
     /// Whether the other end has taken all that was written.
     pub(crate) fn unread(&self) -> io::Result<Unread> {
         each!(self, transport => transport.unread())
