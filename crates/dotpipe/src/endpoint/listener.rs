@@ -123,7 +123,11 @@ impl Listener {
                         continue;
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(control, deadline, &ended)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // To close the last instance takes its name away: the end that was asked for is the one to tell of.
+                    self.wait(control, deadline, &ended)
+                        .or_else(|error| ended().and(Err(error)))?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // The queue stays readable: to wait for it would spin until a descriptor or memory is given back.
                 Err(error) if sys::is_shortage(&error) => starved.wait(control, deadline, || ended().is_ok())?,
