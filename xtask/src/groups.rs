@@ -26,7 +26,7 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "library",
         about: "the library, its examples and documentation",
         packages: &["dotpipe"],
-        needs: &[],
+        needs: &[Need::STRACE],
     },
     Group {
         name: "cli",

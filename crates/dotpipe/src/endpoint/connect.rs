@@ -69,7 +69,9 @@ pub(crate) fn connect(
         } else if let Some(watching) = &watch {
             let Watching(folder) = watching;
             let pause_length = if folder.is_some() { TRUST_WATCH } else { LOOK_AGAIN };
-            pause(control, folder.as_ref(), deadline, pause_length, &ended)?;
+            if !pause(control, folder.as_ref(), deadline, pause_length, &ended)? {
+                watch = None;
+            }
         } else {
             // The name may have appeared before the watch began: look once more before waiting.
             watch = Some(Watching::beside(path));
@@ -87,22 +89,23 @@ impl Watching {
     }
 }
 
+/// Waits for news; `false` if the folder that was watched is no longer at its place.
 fn pause(
     control: &Control,
     watch: Option<&Watch>,
     deadline: Deadline,
     longest: Duration,
     ended: &impl Fn() -> Result<()>,
-) -> Result<()> {
+) -> Result<bool> {
     let until = Deadline::after(deadline.remaining_within(longest));
     let woken = match watch {
         Some(watch) => control.wait(&[Interest::readable(watch.as_fd())], until, || ended().is_ok())?,
         None => control.wait(&[], until, || ended().is_ok())?,
     };
-    if let (Woken::Look, Some(watch)) = (woken, watch) {
-        watch.clear();
-    }
-    Ok(())
+    Ok(match (woken, watch) {
+        (Woken::Look, Some(watch)) => watch.clear(),
+        _ => true,
+    })
 }
 
 fn check_server(path: &Path, policy: ServerPolicy, socket: &OwnedFd) -> Result<()> {

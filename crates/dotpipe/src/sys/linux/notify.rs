@@ -1,11 +1,12 @@
 //! News of files and folders from `inotify(7)`.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 /// A descriptor that becomes readable when something happens to the file or folder watched.
 #[derive(Debug)]
@@ -48,10 +49,17 @@ impl Queue {
         }
     }
 
-    /// Takes what has been told, so that the descriptor waits for news again.
-    fn clear(&self) {
-        let mut events = [0_u8; 4096];
-        while rustix::io::read(&self.fd, &mut events).is_ok_and(|length| length > 0) {}
+    /// Takes what has been told, so that the descriptor waits for news again. `false` if what was watched is no longer there.
+    fn clear(&self) -> bool {
+        let mut events = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.fd, &mut events);
+        let mut is_there = true;
+        while let Ok(event) = reader.next() {
+            is_there &= !event
+                .events()
+                .intersects(ReadFlags::IGNORED | ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF);
+        }
+        is_there
     }
 }
 
@@ -93,9 +101,9 @@ impl Watch {
         self.queue.fd.as_fd()
     }
 
-    /// Takes what has been told, so that the descriptor waits for news again.
-    pub(crate) fn clear(&self) {
-        self.queue.clear();
+    /// Takes what has been told, so that the descriptor waits for news again. `false` if what was watched is no longer there.
+    pub(crate) fn clear(&self) -> bool {
+        self.queue.clear()
     }
 }
 
@@ -129,8 +137,8 @@ mod tests {
             std::fs::write(&file, "").unwrap();
             assert!(readiness(removal.as_fd()).unwrap().readable);
             assert!(readiness(arrival.as_fd()).unwrap().readable);
-            removal.clear();
-            arrival.clear();
+            assert!(!removal.clear());
+            assert!(arrival.clear());
             assert!(!readiness(arrival.as_fd()).unwrap().readable);
         }
         assert!(Watch::for_removal(&folder.path().join("missing")).is_err());
