@@ -117,7 +117,7 @@ impl AnonymousPipeClientStream {
 }
 
 impl AsFd for AnonymousPipeClientStream {
-    /// The client's end. It is in non-blocking mode where this process could make it so without disturbing others.
+    /// The client's end. Whether it is in non-blocking mode changes with its use, and is not to be relied on.
     fn as_fd(&self) -> BorrowedFd<'_> {
         super::borrowed(&self.connection)
     }

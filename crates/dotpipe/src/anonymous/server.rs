@@ -200,7 +200,7 @@ impl AnonymousPipeServerStream {
 }
 
 impl AsFd for AnonymousPipeServerStream {
-    /// The server's end. It is in non-blocking mode.
+    /// The server's end. Whether it is in non-blocking mode changes with its use, and is not to be relied on.
     fn as_fd(&self) -> BorrowedFd<'_> {
         super::borrowed(&self.connection)
     }
