@@ -31,7 +31,7 @@ pub(crate) const GROUPS: &[Group] = &[
         about: "the library, its examples and documentation",
         packages: &["dotpipe"],
         part: None,
-        needs: &[],
+        needs: &[Need::STRACE],
     },
     Group {
         name: "conformance",
