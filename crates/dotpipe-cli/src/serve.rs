@@ -10,7 +10,7 @@ use crate::copy::converse;
 use crate::failure::{Attempt, Failure, Result};
 use crate::name;
 use crate::service::{Echo, Program, Service};
-use crate::signals::{AfterSignal, Kept, caught, during, keep, watch};
+use crate::signals::{AfterSignal, Kept, during, ending, keep, watch};
 use crate::text::{complain, status, user_of};
 
 pub(crate) fn run(args: &Serve) -> Result<()> {
@@ -114,7 +114,7 @@ fn serve_many(maker: &Maker<'_>, service: Arc<dyn Service>) -> Result<()> {
         let serve = move || {
             status(&format!("connected {user}"));
             if let Err(failure) = service.serve(&server)
-                && !caught()
+                && !ending()
             {
                 complain(&failure);
             }
