@@ -15,6 +15,7 @@ use crate::text::{complain, status, user_of};
 
 pub(crate) fn run(args: &Serve) -> Result<()> {
     name::check(&args.name)?;
+    args.shape.check()?;
     let maker = Maker {
         args,
         security: access(&args.access)?,
