@@ -37,7 +37,8 @@ impl AnonymousPipeClientStream {
     ///
     /// Takes the descriptor over: it is closed with the stream, and this process's own children do not inherit it. In
     /// the process of the server itself, the server's copy is taken over. A descriptor that something in this process has
-    /// opened for itself is refused. A descriptor that is refused stays open.
+    /// opened for itself is refused. A descriptor that is refused stays open. One that was opened here and then made
+    /// inheritable by other means than dotpipe's cannot be told from an inherited one, and is taken from its owner.
     ///
     /// # Errors
     ///
