@@ -323,7 +323,11 @@ fn another_users_dead_socket_stays_where_only_its_owner_may_remove_it() {
     drop(UnixListener::bind(&socket).expect("the folder is ours"));
     // Whoever may not connect to a socket cannot know that it is dead.
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).expect("it is ours");
-    expect_failure(&Process::start(&mut command).finish(), "All pipe instances are busy.");
+    expect_failure_with(
+        &Process::start(&mut command).finish(),
+        &denied(&socket),
+        "Only they and root can tell whether somebody serves it, and remove it if not.",
+    );
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("it is ours");
     expect_failure_with(
         &Process::start(&mut command).finish(),
