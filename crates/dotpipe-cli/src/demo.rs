@@ -1,4 +1,4 @@
-//! `dotpipe demo`: both conversations of Microsoft's pipe examples, in real processes that we only listen to and type for.
+//! `dotpipe demo`: both conversations of the C# article, in real processes that we only listen to and type for.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
