@@ -187,7 +187,7 @@ impl Consumer {
         if !there {
             return Ok(Wait::PeerGone);
         }
-        self.lane.reader_sleeps.store(1);
+        self.lane.reader_sleeps.swap(1);
         self.sleeping = true;
         Site::ReaderSleepBeforeLook.fence();
         if Site::ReaderSecondLook.step() && self.is_ready()? {
@@ -222,7 +222,7 @@ impl Consumer {
     fn leave_sleep(&mut self) {
         if self.sleeping {
             self.sleeping = false;
-            self.lane.reader_sleeps.store(0);
+            self.lane.reader_sleeps.swap(0);
         }
     }
 

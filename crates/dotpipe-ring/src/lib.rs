@@ -48,6 +48,7 @@ mod consumer;
 mod copy;
 mod ends;
 mod error;
+#[cfg_attr(loom, expect(dead_code, reason = "a model's memory has no layout"))]
 mod layout;
 #[cfg(not(loom))]
 mod memory;

@@ -189,7 +189,7 @@ impl Producer {
             self.peer_gone = true;
             return Ok(Wait::PeerGone);
         }
-        self.lane.writer_sleeps.store(1);
+        self.lane.writer_sleeps.swap(1);
         self.sleeping = true;
         Site::WriterSleepBeforeLook.fence();
         if Site::WriterSecondLook.step() && self.is_ready()? {
@@ -262,7 +262,7 @@ impl Producer {
     fn leave_sleep(&mut self) {
         if self.sleeping {
             self.sleeping = false;
-            self.lane.writer_sleeps.store(0);
+            self.lane.writer_sleeps.swap(0);
         }
     }
 

@@ -59,10 +59,10 @@ impl Word {
         self.atomic().store(value.to_le(), order);
     }
 
-    /// Sets it to 0 and returns what it was.
+    /// Sets it and returns what it was, whatever other threads have set meanwhile.
     #[inline]
-    pub(crate) fn take(&self) -> u32 {
-        u32::from_le(self.atomic().swap(0, Ordering::Relaxed))
+    pub(crate) fn swap(&self, value: u32) -> u32 {
+        u32::from_le(self.atomic().swap(value.to_le(), Ordering::Relaxed))
     }
 }
 

@@ -46,9 +46,10 @@ impl Lane {
     }
 }
 
-/// The flag is taken by a swap, so that there is one bell for one sleep, whoever of this side sees it first.
+/// The flag is taken by a swap, so that there is one bell for one sleep, whoever of this side sees it first. It is set by swaps too:
+/// then all its values stand in one order, and a swap for an earlier sleep cannot hide a later one.
 #[inline]
 fn wake(sleeps: &Word, behind: Site, bell: &impl Bell) -> bool {
     behind.fence();
-    sleeps.load() == 0 || sleeps.take() == 0 || bell.ring()
+    sleeps.load() == 0 || sleeps.swap(0) == 0 || bell.ring()
 }

@@ -1,7 +1,9 @@
 //! Words and bytes in loom's model of memory. A data race on a byte fails the model.
 
+// Not loom's: how the model's memory is kept is not a part of the protocol.
+use std::sync::Arc;
+
 use loom::cell::UnsafeCell;
-use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering};
 
 use super::Lane;
@@ -34,8 +36,8 @@ impl Word {
         self.0.store(value, order);
     }
 
-    pub(crate) fn take(&self) -> u32 {
-        self.0.swap(0, Ordering::Relaxed)
+    pub(crate) fn swap(&self, value: u32) -> u32 {
+        self.0.swap(value, Ordering::Relaxed)
     }
 }
 
