@@ -168,7 +168,7 @@ const NEVER: u32 = u32::MAX;
 /// A reader sleeps, or does not, while a byte comes.
 #[test]
 fn reader_wakes_for_bytes() {
-    model(3, || {
+    model(4, || {
         let mut d = direction(2, NEVER);
         let writing = thread::spawn(move || {
             write_all(&mut d.producer, &d.producers, &[1]).unwrap();
@@ -182,7 +182,7 @@ fn reader_wakes_for_bytes() {
 /// The ring is full, and the writer sleeps, or does not, while room comes.
 #[test]
 fn writer_wakes_for_room() {
-    model(3, || {
+    model(4, || {
         let mut d = direction(1, NEVER);
         write_all(&mut d.producer, &d.producers, &[1]).unwrap();
         let writing = thread::spawn(move || {
@@ -198,7 +198,7 @@ fn writer_wakes_for_room() {
 /// Both sleep in turn, and the bytes run around the ring.
 #[test]
 fn bytes_run_around() {
-    model(2, || {
+    model(4, || {
         let mut d = direction(2, NEVER);
         let writing = thread::spawn(move || {
             write_all(&mut d.producer, &d.producers, &[1, 2, 3]).unwrap();
@@ -212,7 +212,7 @@ fn bytes_run_around() {
 /// The end comes at any moment, also while the reader falls asleep, and never before the last byte.
 #[test]
 fn end_comes_last() {
-    model(3, || {
+    model(4, || {
         let mut d = direction(2, NEVER);
         let writing = thread::spawn(move || {
             write_all(&mut d.producer, &d.producers, &[1]).unwrap();
@@ -227,7 +227,7 @@ fn end_comes_last() {
 /// Another thread than the writer ends the direction, after the writer has told it that it is done.
 #[test]
 fn end_by_another_thread_comes_last() {
-    model(3, || {
+    model(4, || {
         let mut d = direction(2, NEVER);
         let writing = thread::spawn(move || {
             write_all(&mut d.producer, &d.producers, &[1]).unwrap();
@@ -243,7 +243,7 @@ fn end_by_another_thread_comes_last() {
 /// The end alone wakes a reader.
 #[test]
 fn end_wakes_the_reader() {
-    model(3, || {
+    model(4, || {
         let mut d = direction(2, NEVER);
         let ending = thread::spawn(move || d.ends.end_writing(&d.producers));
         assert_eq!(read(&mut d.consumer, &d.consumers, &mut [0; 2]), 0);
@@ -254,7 +254,7 @@ fn end_wakes_the_reader() {
 /// The reader leaves without having read all: a drain that sleeps wakes, and fails.
 #[test]
 fn leave_wakes_the_writer() {
-    model(3, || {
+    model(4, || {
         let mut d = direction(1, NEVER);
         write_all(&mut d.producer, &d.producers, &[1]).unwrap();
         let leaving = thread::spawn(move || {
@@ -269,7 +269,7 @@ fn leave_wakes_the_writer() {
 /// The reader reads all, and another thread tells that it has left: a drain has succeeded.
 #[test]
 fn leave_behind_the_last_read() {
-    model(3, || {
+    model(4, || {
         let mut d = direction(1, NEVER);
         write_all(&mut d.producer, &d.producers, &[1]).unwrap();
         let reading = thread::spawn(move || {
@@ -285,7 +285,7 @@ fn leave_behind_the_last_read() {
 /// The ring goes back to its start while the reader looks, reads, and sleeps.
 #[test]
 fn reset_when_empty() {
-    model(2, || {
+    model(4, || {
         let mut d = direction(4, 1);
         let writing = thread::spawn(move || {
             for byte in 1..=3 {
@@ -302,7 +302,7 @@ fn reset_when_empty() {
 /// the other.
 #[test]
 fn both_directions_at_once() {
-    model(2, || {
+    model(3, || {
         let tuning = Tuning {
             reset: 1,
             batch: 1,
@@ -338,7 +338,7 @@ fn one_bell_for_two_waiters_loses_wake_ups() {
         assert!(said.contains("deadlock"), "{said}");
         return;
     }
-    model(2, || {
+    model(4, || {
         let tuning = Tuning {
             reset: NEVER,
             batch: 1,

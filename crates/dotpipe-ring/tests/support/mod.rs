@@ -8,7 +8,7 @@ use dotpipe_ring::{Bell, Closer, Consumer, Ends, Error, Framing, Geometry, Memor
 
 /// One way of a bell: how often it was rung, and whether the ringer has gone.
 #[derive(Debug, Default)]
-pub struct Line {
+pub(crate) struct Line {
     state: Mutex<(u32, bool)>,
     changed: Condvar,
 }
@@ -22,7 +22,7 @@ impl Line {
     }
 
     /// Tells that the ringer has gone.
-    pub fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
         self.changed.notify_all();
     }
@@ -50,14 +50,14 @@ impl Line {
 
 /// The two lines of a direction, as one side has them.
 #[derive(Clone, Debug, Default)]
-pub struct TestBell {
-    pub rings: Arc<Line>,
-    pub hears: Arc<Line>,
+pub(crate) struct TestBell {
+    pub(crate) rings: Arc<Line>,
+    pub(crate) hears: Arc<Line>,
 }
 
 impl TestBell {
     /// For a direction's producer and for its consumer.
-    pub fn pair() -> (Self, Self) {
+    pub(crate) fn pair() -> (Self, Self) {
         let producers = Self::default();
         let consumers = Self {
             rings: Arc::clone(&producers.hears),
@@ -66,12 +66,12 @@ impl TestBell {
         (producers, consumers)
     }
 
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         self.hears.wait();
     }
 
     /// How often the other side has rung since the last silence.
-    pub fn rung(&self) -> u32 {
+    pub(crate) fn rung(&self) -> u32 {
         self.hears.rung()
     }
 }
@@ -89,20 +89,20 @@ impl Bell for TestBell {
 
 /// A producer that waits.
 #[derive(Debug)]
-pub struct Writer {
-    pub producer: Producer,
-    pub bell: TestBell,
+pub(crate) struct Writer {
+    pub(crate) producer: Producer,
+    pub(crate) bell: TestBell,
 }
 
 /// A consumer that waits.
 #[derive(Debug)]
-pub struct Reader {
-    pub consumer: Consumer,
-    pub bell: TestBell,
+pub(crate) struct Reader {
+    pub(crate) consumer: Consumer,
+    pub(crate) bell: TestBell,
 }
 
 /// One direction of a ring in this process: its two ends, and what closes each.
-pub fn direction(geometry: Geometry, framing: Framing) -> (Writer, Closer, Reader, Closer) {
+pub(crate) fn direction(geometry: Geometry, framing: Framing) -> (Writer, Closer, Reader, Closer) {
     let (here, there) = Memory::private(geometry);
     let Ends { producer, closer, .. } = here.into_ends(Side::Creator, framing);
     let far = there.into_ends(Side::Receiver, framing);
@@ -119,7 +119,7 @@ pub fn direction(geometry: Geometry, framing: Framing) -> (Writer, Closer, Reade
 }
 
 /// The same with the smallest capacity.
-pub fn small(framing: Framing) -> (Writer, Closer, Reader, Closer) {
+pub(crate) fn small(framing: Framing) -> (Writer, Closer, Reader, Closer) {
     direction(Geometry::new(4096, 4096).unwrap(), framing)
 }
 
@@ -131,7 +131,7 @@ impl Writer {
         Ok(())
     }
 
-    pub fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
             match self.producer.try_write(bytes, &self.bell) {
                 Ok(count) => bytes = &bytes[count..],
@@ -142,7 +142,7 @@ impl Writer {
         Ok(())
     }
 
-    pub fn write_message(&mut self, message: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write_message(&mut self, message: &[u8]) -> Result<(), Error> {
         let mut done = 0;
         loop {
             match self.producer.try_write_message(&message[done..], &self.bell) {
@@ -159,7 +159,7 @@ impl Writer {
         }
     }
 
-    pub fn drain(&mut self) -> Result<(), Error> {
+    pub(crate) fn drain(&mut self) -> Result<(), Error> {
         loop {
             match self.producer.try_drain() {
                 Err(Error::WouldBlock) => self.wait()?,
@@ -180,7 +180,7 @@ impl Reader {
         Ok(false)
     }
 
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         loop {
             match self.consumer.try_read(buffer, &self.bell) {
                 Err(Error::WouldBlock) => {
@@ -193,7 +193,7 @@ impl Reader {
         }
     }
 
-    pub fn read_part(&mut self, buffer: &mut [u8]) -> Result<Option<Part>, Error> {
+    pub(crate) fn read_part(&mut self, buffer: &mut [u8]) -> Result<Option<Part>, Error> {
         loop {
             match self.consumer.try_read_message(buffer, &self.bell) {
                 Err(Error::WouldBlock) => {
@@ -210,7 +210,7 @@ impl Reader {
     }
 
     /// A whole message, read in pieces of `size`.
-    pub fn read_message(&mut self, size: usize) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn read_message(&mut self, size: usize) -> Result<Option<Vec<u8>>, Error> {
         let mut message = Vec::new();
         let mut buffer = vec![0; size];
         while let Some(part) = self.read_part(&mut buffer)? {
@@ -225,10 +225,10 @@ impl Reader {
 
 /// A small generator of numbers that are alike in every run (splitmix64).
 #[derive(Clone, Debug)]
-pub struct Numbers(pub u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut number = self.0;
         number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -236,18 +236,18 @@ impl Numbers {
         number ^ (number >> 31)
     }
 
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
     /// From 0 to `longest`, short ones more often.
-    pub fn length(&mut self, longest: usize) -> usize {
+    pub(crate) fn length(&mut self, longest: usize) -> usize {
         let most = longest >> self.below(12);
         self.below(most + 1)
     }
 }
 
 /// The byte at a place of the stream that tests send.
-pub fn byte_at(place: u64) -> u8 {
+pub(crate) fn byte_at(place: u64) -> u8 {
     (place.wrapping_mul(0x9e37_79b9) >> 13) as u8
 }
