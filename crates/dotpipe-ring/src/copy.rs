@@ -205,13 +205,14 @@ mod tests {
 
     /// Copies between all small offsets, and looks that nothing beside the destination changes.
     fn check(copy: Copy, lengths: impl Iterator<Item = usize> + Clone, offsets: usize) {
-        let source: Vec<u8> = (0..9000_u32).map(|number| (number * 31 >> 3) as u8).collect();
+        let source: Vec<u8> = (0..9000_u32).map(|number| ((number * 31) >> 3) as u8).collect();
         for to in 0..offsets {
             for from in 0..offsets {
                 for length in lengths.clone() {
                     let mut target = vec![0xa5; 9000];
+                    let (bytes, room) = (source[from..].as_ptr(), target[to..].as_mut_ptr());
                     // SAFETY: offset and length stay within the 9000 bytes of both.
-                    unsafe { copy(target.as_mut_ptr().add(to), source.as_ptr().add(from), length) };
+                    unsafe { copy(room, bytes, length) };
                     assert_eq!(
                         target[to..to + length],
                         source[from..from + length],

@@ -84,7 +84,7 @@ fn a_writer_sleeps_until_the_whole_message_fits() {
 #[test]
 fn a_message_longer_than_the_ring_streams_through() {
     let (mut writer, _, mut reader, _) = small(Framing::Messages);
-    let message: Vec<u8> = (0..100_000_u32).map(|number| (number * 7 >> 2) as u8).collect();
+    let message: Vec<u8> = (0..100_000_u32).map(|number| ((number * 7) >> 2) as u8).collect();
     assert_eq!(writer.producer.try_write_message(&message, &writer.bell), Ok(4092));
     assert_eq!(writer.producer.unfinished(), 100_000 - 4092);
     assert_eq!(

@@ -32,6 +32,9 @@ const WORDS: [usize; 14] = [
     512, 516, 520, 640, 768, 772, 896, 1536, 1540, 1544, 1664, 1792, 1796, 1920,
 ];
 
+/// Bytes before those of the rings.
+const CONTROL: usize = 4096;
+
 /// The shared memory as the liar sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
@@ -155,7 +158,8 @@ pub(crate) fn run(script: &[u8]) {
             1 => {
                 let place = script.word() as usize;
                 let value = script.byte();
-                (0..8).for_each(|at| target.poke_byte(4096 + place + at, value));
+                let bytes = target.length - CONTROL;
+                (0..8).for_each(|at| target.poke_byte(CONTROL + (place % bytes + at) % bytes, value));
             }
             _ => {
                 let side = &mut sides[usize::from(script.byte()) % honest];
