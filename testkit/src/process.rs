@@ -172,6 +172,15 @@ impl Process {
     #[track_caller]
     pub fn finish(mut self) -> Finished {
         self.close_stdin();
+        self.finish_with_stdin_open()
+    }
+
+    /// As [`finish`](Self::finish), for a child that is to exit although its stdin goes on.
+    ///
+    /// # Panics
+    /// As [`finish`](Self::finish).
+    #[track_caller]
+    pub fn finish_with_stdin_open(mut self) -> Finished {
         let deadline = deadline();
         if self.exited.recv_timeout(left(deadline)) == Err(RecvTimeoutError::Timeout) {
             self.fail(&format!("it did not exit within {:?}", limit()));

@@ -29,6 +29,12 @@ pub(crate) const GROUPS: &[Group] = &[
         needs: &[],
     },
     Group {
+        name: "ring",
+        about: "the shared-memory ring: against a queue, a lying peer, another process, kills; loom's models",
+        packages: &["dotpipe-ring"],
+        needs: &[],
+    },
+    Group {
         name: "cli",
         about: "the command line",
         packages: &["dotpipe-cli"],
@@ -41,6 +47,9 @@ pub(crate) const GROUPS: &[Group] = &[
         needs: &[Need::PYTHON, Need::NODE, Need::SOCAT, Need::Dotnet],
     },
 ];
+
+/// The packages that have models for loom, in `tests/loom.rs`.
+pub(crate) const MODELLED: &[&str] = &["dotpipe-ring"];
 
 #[cfg(test)]
 mod tests {

@@ -37,9 +37,12 @@ mod linux {
         copies();
     }
 
+    /// Nanoseconds of one round trip.
+    type Measurement = Box<dyn Fn() -> f64>;
+
     fn round_trips(default: Tuning) {
-        let reset = |reset| Tuning { reset, ..default };
-        let kinds: [(&str, Box<dyn Fn() -> f64>); 7] = [
+        let reset = move |reset| Tuning { reset, ..default };
+        let kinds: [(&str, Measurement); 7] = [
             ("line ping-pong", Box::new(line)),
             ("bare ring", Box::new(bare)),
             ("ring, bytes", Box::new(move || ring(Framing::Bytes, default, true))),

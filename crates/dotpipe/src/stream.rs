@@ -24,7 +24,16 @@ pub struct PipeStream {
     state: Mutex<State>,
     control: Arc<Control>,
     direction: PipeDirection,
+    kind: Kind,
     path: PathBuf,
+}
+
+/// Which stream this is the common part of, where that makes a difference to the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Anonymous,
+    NamedServer,
+    NamedClient,
 }
 
 /// Where a stream is in its life.
@@ -39,6 +48,7 @@ pub(crate) enum State {
 }
 
 impl State {
+    #[inline]
     fn connection(&self) -> Result<&Arc<Connection>> {
         match self {
             Self::Connected(connection) => Ok(connection),
@@ -51,11 +61,18 @@ impl State {
 }
 
 impl PipeStream {
-    pub(crate) fn new(state: State, control: Arc<Control>, direction: PipeDirection, path: PathBuf) -> Self {
+    pub(crate) fn new(
+        kind: Kind,
+        state: State,
+        control: Arc<Control>,
+        direction: PipeDirection,
+        path: PathBuf,
+    ) -> Self {
         Self {
             state: Mutex::new(state),
             control,
             direction,
+            kind,
             path,
         }
     }
@@ -74,6 +91,7 @@ impl PipeStream {
     }
 
     /// The connection, for the one caller that owns the stream.
+    #[inline]
     fn connection_mut(&mut self) -> Result<&Connection> {
         let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         state.connection().map(|connection| &**connection)
@@ -165,15 +183,21 @@ impl PipeStream {
     ///
     /// # Errors
     ///
-    /// NotSupported for [`Message`](PipeTransmissionMode::Message), since the pipe carries bytes, and as [`transmission_mode`](Self::transmission_mode).
+    /// NotSupported for [`Message`](PipeTransmissionMode::Message), since the pipe carries bytes, and as
+    /// [`transmission_mode`](Self::transmission_mode).
     pub fn set_read_mode(&self, mode: PipeTransmissionMode) -> Result<()> {
-        self.check_property("setting the read mode of")?;
+        const ATTEMPT: &str = "setting the read mode of";
+        self.check_property(ATTEMPT)?;
         match mode {
             PipeTransmissionMode::Byte => Ok(()),
-            PipeTransmissionMode::Message => Err(Error::not_supported(
-                "Message read mode is not supported on a pipe that carries bytes.",
-            )
-            .attempted_on("setting the read mode of", &self.path)),
+            PipeTransmissionMode::Message => {
+                let text = if self.kind == Kind::Anonymous {
+                    "Anonymous pipes do not support PipeTransmissionMode.Message ReadMode."
+                } else {
+                    "Message transmission mode is not supported on this platform."
+                };
+                Err(Error::not_supported(text).attempted_on(ATTEMPT, &self.path))
+            }
         }
     }
 
@@ -189,14 +213,16 @@ impl PipeStream {
         ))
     }
 
-    /// Fails where a property that a server has before its connection cannot be read.
+    /// Fails where a property cannot be read. A server has its properties before the connection, a client has not.
     fn check_property(&self, attempt: &str) -> Result<()> {
-        match &*lock(&self.state) {
+        let state = lock(&self.state);
+        match &*state {
             State::Connected(connection) if connection.is_broken() => {
                 Err(Error::broken().attempted_on(attempt, &self.path))
             }
+            State::WaitingToConnect if self.kind == Kind::NamedClient => state.connection().map(drop),
             State::Closed => Err(Error::closed()),
-            _ => Ok(()),
+            State::Connected(_) | State::WaitingToConnect | State::Disconnected => Ok(()),
         }
     }
 
@@ -233,7 +259,6 @@ impl PipeStream {
     /// Broken if the other end left without reading all, TimedOut, Canceled, InvalidOperation without a connection,
     /// NotSupported on a stream that cannot be written.
     pub fn wait_for_pipe_drain(&self) -> Result<()> {
-        check_direction(self.direction, Way::Writing)?;
         self.connection()?.drain()
     }
 
@@ -266,31 +291,29 @@ impl PipeStream {
     /// A handle by which another thread ends this stream's waiting calls and leaves the connection as it is.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
-        Canceller(Arc::clone(&self.control))
+        Canceller::of(&self.control)
     }
 
+    #[inline]
     pub(crate) fn read_exclusive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         check_direction(self.direction, Way::Reading)?;
-        Ok(self.connection_mut()?.read(buffer)?)
+        Ok(self.connection_mut()?.read_alone(buffer)?)
     }
 
+    #[inline]
     pub(crate) fn write_exclusive(&mut self, bytes: &[u8]) -> io::Result<usize> {
         check_direction(self.direction, Way::Writing)?;
-        Ok(self.connection_mut()?.write(bytes)?)
+        Ok(self.connection_mut()?.write_alone(bytes)?)
     }
 
     fn read_shared(&self, buffer: &mut [u8]) -> io::Result<usize> {
         check_direction(self.direction, Way::Reading)?;
-        let connection = self.connection()?;
-        let _turn = connection.turn(Way::Reading)?;
-        Ok(connection.read(buffer)?)
+        Ok(self.connection()?.read_in_turn(buffer)?)
     }
 
     fn write_shared(&self, bytes: &[u8]) -> io::Result<usize> {
         check_direction(self.direction, Way::Writing)?;
-        let connection = self.connection()?;
-        let _turn = connection.turn(Way::Writing)?;
-        Ok(connection.write(bytes)?)
+        Ok(self.connection()?.write_in_turn(bytes)?)
     }
 
     /// Fails where .NET's `Flush` does; there is nothing to flush.
@@ -337,12 +360,14 @@ macro_rules! is_pipe_stream {
         }
 
         impl std::io::Read for $stream {
+            #[inline]
             fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
                 self.stream.read_exclusive(buffer)
             }
         }
 
         impl std::io::Write for $stream {
+            #[inline]
             fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
                 self.stream.write_exclusive(bytes)
             }
@@ -370,3 +395,80 @@ macro_rules! is_pipe_stream {
     };
 }
 pub(crate) use is_pipe_stream;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use super::*;
+    use crate::{AnonymousPipeClientStream, AnonymousPipeServerStream, ErrorKind, NamedPipeClientStream};
+
+    /// Streams that will never read anything, and what keeps them from ending.
+    fn silent_streams() -> (NamedPipeClientStream, AnonymousPipeServerStream, impl Sized) {
+        let (one, other) = UnixStream::pair().unwrap();
+        let named = NamedPipeClientStream::from_handle(PipeDirection::InOut, one.into()).unwrap();
+        // The local copy of the client handle stands for a client that writes nothing.
+        let anonymous = AnonymousPipeServerStream::new(PipeDirection::In).unwrap();
+        (named, anonymous, other)
+    }
+
+    /// The only owner's calls may wait inside a system call: not when something else was set up to end them.
+    #[test]
+    fn a_limit_holds_for_the_only_owner() {
+        fn check(stream: &mut (impl Read + AsRef<PipeStream>)) {
+            stream.as_ref().set_read_timeout(Some(Duration::from_millis(1)));
+            assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+            stream.as_ref().set_read_timeout(Some(Duration::ZERO));
+            assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        }
+        let (mut named, mut anonymous, _other) = silent_streams();
+        check(&mut named);
+        check(&mut anonymous);
+    }
+
+    #[test]
+    fn a_canceller_ends_calls_of_the_only_owner() {
+        fn check(mut stream: impl Read + AsRef<PipeStream> + Send) {
+            let canceller = stream.as_ref().canceller();
+            thread::scope(|scope| {
+                let reader = scope.spawn(move || stream.read(&mut [0; 8]).unwrap_err());
+                // Before or in the middle of the read: both end it.
+                canceller.cancel();
+                let error = reader.join().unwrap();
+                assert_eq!(Error::of(&error).map(Error::kind), Some(ErrorKind::Canceled));
+            });
+        }
+        let (named, anonymous, _other) = silent_streams();
+        check(named);
+        check(anonymous);
+    }
+
+    #[test]
+    fn the_only_owner_and_others_take_turns() {
+        let server = AnonymousPipeServerStream::new(PipeDirection::Out).unwrap();
+        let handle = server.get_client_handle_as_string();
+        let mut client = AnonymousPipeClientStream::from_handle_string(PipeDirection::In, &handle).unwrap();
+        let echo = thread::spawn(move || {
+            let mut server = server;
+            for number in 0..100_u8 {
+                if number % 2 == 0 {
+                    server.write_all(&[number]).unwrap();
+                } else {
+                    (&server).write_all(&[number]).unwrap();
+                }
+            }
+        });
+        for number in 0..100_u8 {
+            let mut byte = [0];
+            if number % 3 == 0 {
+                client.read_exact(&mut byte).unwrap();
+            } else {
+                (&client).read_exact(&mut byte).unwrap();
+            }
+            assert_eq!(byte, [number]);
+        }
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        echo.join().unwrap();
+    }
+}

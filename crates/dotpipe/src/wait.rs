@@ -78,18 +78,32 @@ impl Side {
 pub(crate) struct Control {
     pub(crate) reading: Side,
     pub(crate) writing: Side,
+    /// One thread at a time waits for a connection, so that none is made that nobody will use.
+    pub(crate) connecting: FairLock,
     canceled: AtomicBool,
+    /// A [`Canceller`] was made, so that waits must be such that it can end them.
+    cancellable: AtomicBool,
     sleepers: Mutex<Vec<Arc<Alarm>>>,
 }
 
 impl Control {
     /// Fails if a [`Canceller`] has been used.
+    #[inline]
     pub(crate) fn check(&self) -> Result<()> {
         if self.canceled.load(Ordering::Acquire) {
             Err(Error::canceled())
         } else {
             Ok(())
         }
+    }
+
+    /// Whether a call of the stream's only owner may wait where no other thread can end it.
+    ///
+    /// While a caller owns the stream alone, no other thread can disconnect it, change its limits or make its first
+    /// canceller: what is not so when the call begins does not become so before it returns.
+    #[inline]
+    pub(crate) fn only_the_pipe_ends(&self, side: &Side) -> bool {
+        side.limit.load(Ordering::Relaxed) == 0 && !self.cancellable.load(Ordering::Relaxed)
     }
 
     /// Wakes all calls that wait, so that they look at the state again.
@@ -113,7 +127,11 @@ impl Control {
         deadline: Deadline,
         still: impl FnOnce() -> bool,
     ) -> Result<Woken> {
-        let alarm = Alarm::of_this_thread().map_err(|e| wait_failed(&e))?;
+        let alarm = match Alarm::of_this_thread() {
+            Ok(alarm) => alarm,
+            Err(error) if sys::is_shortage(&error) => return self.wait_without_alarm(interests, deadline, still),
+            Err(error) => return Err(wait_failed(&error)),
+        };
         let sleeping = Sleeping::new(self, alarm);
         self.check()?;
         if !still() {
@@ -124,6 +142,24 @@ impl Control {
         drop(sleeping);
         self.check()?;
         Ok(if ready { Woken::Look } else { Woken::TimedOut })
+    }
+
+    /// As [`wait`](Self::wait) for a thread that has no descriptor left to be woken by: it looks again every now and then.
+    fn wait_without_alarm(
+        &self,
+        interests: &[Interest<'_>],
+        deadline: Deadline,
+        still: impl FnOnce() -> bool,
+    ) -> Result<Woken> {
+        self.check()?;
+        if !still() {
+            return Ok(Woken::Look);
+        }
+        let pause = deadline.remaining_within(Duration::from_millis(50));
+        let ready = sys::poll(interests, None, Some(pause)).map_err(|e| wait_failed(&e))?;
+        self.check()?;
+        let over = !ready && deadline.has_passed();
+        Ok(if over { Woken::TimedOut } else { Woken::Look })
     }
 }
 
@@ -162,9 +198,14 @@ impl Drop for Sleeping<'_> {
 ///
 /// Comes from a stream's [`canceller`](crate::PipeStream::canceller); clones act on the same stream, also after it was dropped.
 #[derive(Clone, Debug)]
-pub struct Canceller(pub(crate) Arc<Control>);
+pub struct Canceller(Arc<Control>);
 
 impl Canceller {
+    pub(crate) fn of(control: &Arc<Control>) -> Self {
+        control.cancellable.store(true, Ordering::Relaxed);
+        Self(Arc::clone(control))
+    }
+
     /// Ends the stream's calls that wait now, and those that start from now on, with [`ErrorKind::Canceled`](crate::ErrorKind::Canceled).
     ///
     /// Does not block. What a call had transferred by then is not lost: a write that sent a part reports that part.
@@ -261,17 +302,11 @@ impl Backoff {
         Self { next: first, longest }
     }
 
-    /// Waits once, no longer than to the deadline; `interests` may end the wait early.
-    pub(crate) fn wait(
-        &mut self,
-        control: &Control,
-        interests: &[Interest<'_>],
-        deadline: Deadline,
-        still: impl FnOnce() -> bool,
-    ) -> Result<()> {
+    /// Waits once, no longer than to the deadline.
+    pub(crate) fn wait(&mut self, control: &Control, deadline: Deadline, still: impl FnOnce() -> bool) -> Result<()> {
         let pause = deadline.remaining_within(self.next);
         self.next = (self.next * 2).min(self.longest);
-        control.wait(interests, Deadline::after(pause), still).map(drop)
+        control.wait(&[], Deadline::after(pause), still).map(drop)
     }
 }
 
@@ -318,7 +353,7 @@ mod tests {
     #[test]
     fn cancelling_ends_a_wait_and_resetting_allows_the_next() {
         let control = Arc::new(Control::default());
-        let canceller = Canceller(Arc::clone(&control));
+        let canceller = Canceller::of(&control);
         let waiter = thread::spawn({
             let control = Arc::clone(&control);
             move || control.wait(&[], Deadline::NEVER, || true)

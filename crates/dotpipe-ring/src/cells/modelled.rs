@@ -43,16 +43,17 @@ impl Word {
 
 /// The bytes of a direction.
 #[derive(Clone, Debug)]
-pub(crate) struct Bytes(Arc<Vec<UnsafeCell<u8>>>);
+pub(crate) struct Bytes(Arc<[Byte]>);
+
+#[derive(Debug)]
+struct Byte(UnsafeCell<u8>);
 
 // SAFETY: loom fails the model when two threads reach the same byte without order between them.
-unsafe impl Send for Bytes {}
-// SAFETY: as above.
-unsafe impl Sync for Bytes {}
+unsafe impl Sync for Byte {}
 
 impl Bytes {
     fn cell(&self, position: u32, at: usize) -> &UnsafeCell<u8> {
-        &self.0[(position as usize + at) & (self.0.len() - 1)]
+        &self.0[(position as usize + at) & (self.0.len() - 1)].0
     }
 
     pub(crate) fn put(&self, position: u32, bytes: &[u8]) {
@@ -81,7 +82,7 @@ impl Lane {
             reader_sleeps: Word::new(),
             abandoned: Word::new(),
             writer_sleeps: Word::new(),
-            bytes: Bytes(Arc::new((0..capacity).map(|_| UnsafeCell::new(0)).collect())),
+            bytes: Bytes((0..capacity).map(|_| Byte(UnsafeCell::new(0))).collect()),
             capacity,
             _memory: (),
         }

@@ -37,7 +37,7 @@ impl AnonymousPipeClientStream {
     ///
     /// Takes the descriptor over: it is closed with the stream, and this process's own children do not inherit it. In
     /// the process of the server itself, the server's copy is taken over. A descriptor that something in this process has
-    /// opened for itself is refused.
+    /// opened for itself is refused. A descriptor that is refused stays open.
     ///
     /// # Errors
     ///
@@ -45,6 +45,7 @@ impl AnonymousPipeClientStream {
     /// process's own and for the wrong end of a pipe; UnauthorizedAccess for a number that is not open; Io for a
     /// descriptor that is neither a pipe nor a Unix stream socket.
     pub fn from_handle_string(direction: PipeDirection, handle: &str) -> Result<Self> {
+        const PARAMETER: &str = "pipeHandleAsString";
         super::check_direction(direction)?;
         let number: RawFd = handle
             .trim()
@@ -52,21 +53,23 @@ impl AnonymousPipeClientStream {
             .ok()
             .filter(|&number| number >= 0)
             .ok_or_else(|| {
-                let shown = crate::name::printable(handle.as_ref());
-                Error::argument("pipeHandleAsString", "Handle has been disposed or is invalid.")
+                let shown = crate::text::printable(handle.as_ref());
+                Error::argument(PARAMETER, "Handle has been disposed or is invalid.")
                     .attempted(format!("reading the handle '{shown}'"))
                     .advice("A handle is a decimal number, as the server's get_client_handle_as_string gives it.")
             })?;
-        if let Some(fd) = super::handle::take_from_server_here(number) {
-            return Self::over(direction, fd, "pipeHandleAsString");
+        let fits = |fd: BorrowedFd<'_>| super::check_end(fd, direction, PARAMETER).map(drop);
+        if let Some(fd) = super::handle::take_from_server_here(number, fits)? {
+            return Self::over(direction, fd, PARAMETER);
         }
         let attempt = || format!("taking over the handle {number}");
-        match sys::adopt(number) {
-            Ok(Adopted::Descriptor(fd)) => Self::over(direction, fd, "pipeHandleAsString"),
+        match sys::adopt(number, fits) {
+            Ok(Adopted::Descriptor(fd)) => Self::over(direction, fd, PARAMETER),
+            Ok(Adopted::Unfit(error)) => Err(error.attempted(attempt())),
             Ok(Adopted::NotOpen) => Err(Error::new(ErrorKind::UnauthorizedAccess, "Access to the path is denied.")
                 .attempted(attempt())
                 .advice("This process has inherited no such handle. The parent must make it inheritable, and keep its copy until the child has started.")),
-            Ok(Adopted::OwnedHere) => Err(Error::argument("pipeHandleAsString", "Handle has been disposed or is invalid.")
+            Ok(Adopted::OwnedHere) => Err(Error::argument(PARAMETER, "Handle has been disposed or is invalid.")
                 .attempted(attempt())
                 .advice("It was not inherited: something in this process has opened it.")),
             Err(error) => Err(Error::new(ErrorKind::Io, "Invalid pipe handle.").attempted(attempt()).with_source(error)),
@@ -114,7 +117,7 @@ impl AnonymousPipeClientStream {
 }
 
 impl AsFd for AnonymousPipeClientStream {
-    /// The client's end. It is in non-blocking mode where this process could make it so without disturbing others.
+    /// The client's end. Whether it is in non-blocking mode changes with its use, and is not to be relied on.
     fn as_fd(&self) -> BorrowedFd<'_> {
         super::borrowed(&self.connection)
     }

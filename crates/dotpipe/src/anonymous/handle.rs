@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
+use crate::error::Result;
 use crate::sys;
 use crate::wait::lock;
 
@@ -40,9 +41,23 @@ impl ClientHandle {
         self.number
     }
 
+    /// Another descriptor of the same end; `None` once it was given away.
+    pub(super) fn duplicate(&self) -> io::Result<Option<OwnedFd>> {
+        lock(&self.fd).as_ref().map(OwnedFd::try_clone).transpose()
+    }
+
     /// Gives the descriptor away; `None` if that has happened before.
     pub(super) fn take(&self) -> Option<OwnedFd> {
+        self.take_if(|_| Ok(())).ok().flatten()
+    }
+
+    /// As [`take`](Self::take), if `fits` finds nothing wrong with the descriptor.
+    fn take_if(&self, fits: impl FnOnce(BorrowedFd<'_>) -> Result<()>) -> Result<Option<OwnedFd>> {
         let mut handles = lock(&HANDLES);
+        let mut fd = lock(&self.fd);
+        if let Some(fd) = &*fd {
+            fits(fd.as_fd())?;
+        }
         // First the number, then the descriptor: a child forked in between must not touch a number that was closed.
         self.open_number.store(GONE, Ordering::SeqCst);
         if handles
@@ -51,7 +66,7 @@ impl ClientHandle {
         {
             handles.remove(&self.number);
         }
-        lock(&self.fd).take()
+        Ok(fd.take())
     }
 
     /// Lets the process that is about to execute inherit the descriptor. Called between `fork` and `exec`.
@@ -69,8 +84,11 @@ impl Drop for ClientHandle {
     }
 }
 
-/// The descriptor of this number, if a server of this process holds it as a client handle.
-pub(super) fn take_from_server_here(number: RawFd) -> Option<OwnedFd> {
+/// The descriptor of this number, if a server of this process holds it as a client handle and `fits` finds nothing wrong with it.
+pub(super) fn take_from_server_here(
+    number: RawFd,
+    fits: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+) -> Result<Option<OwnedFd>> {
     let handle = lock(&HANDLES).get(&number).and_then(Weak::upgrade);
-    handle?.take()
+    handle.map_or(Ok(None), |handle| handle.take_if(fits))
 }

@@ -1,7 +1,8 @@
 //! How bytes travel once two ends are connected.
 //!
-//! A transport never waits. It says `WouldBlock`, and names for each direction what to wait for. To add one is to add a
-//! file here and a line in [`Transport`].
+//! A transport's `try_` operations never wait. They say `WouldBlock`, and the transport names for each direction what to
+//! wait for. The `_waiting` ones may wait in the system call itself, where nothing but the other side can end that. To
+//! add a transport is to add a file here and a line in [`Transport`].
 
 mod fifo;
 mod socket;
@@ -55,6 +56,20 @@ impl Transport {
         each!(self, transport => transport.try_write(bytes))
     }
 
+    /// As [`try_read`](Self::try_read), but may wait in the call instead of saying `WouldBlock`.
+    ///
+    /// For a caller whose wait nothing needs to end: a wait in `poll` costs two more system calls.
+    #[inline]
+    pub(crate) fn read_waiting(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        each!(self, transport => transport.read_waiting(buffer))
+    }
+
+    /// As [`try_write`](Self::try_write), but may wait in the call instead of saying `WouldBlock`.
+    #[inline]
+    pub(crate) fn write_waiting(&self, bytes: &[u8]) -> io::Result<usize> {
+        each!(self, transport => transport.write_waiting(bytes))
+    }
+
     /// What to wait for when a read would block.
     pub(crate) fn readable(&self) -> Interest<'_> {
         Interest::readable(self.as_fd())
@@ -63,11 +78,6 @@ impl Transport {
     /// What to wait for when a write would block.
     pub(crate) fn writable(&self) -> Interest<'_> {
         Interest::writable(self.as_fd())
-    }
-
-    /// What tells while a drain waits that the other end has gone.
-    pub(crate) fn hang_up(&self) -> Interest<'_> {
-        Interest::hang_up(self.as_fd())
     }
 
     /// Whether the other end has taken all that was written.

@@ -33,11 +33,22 @@ impl Socket {
         sys::send(self.0.as_fd(), bytes)
     }
 
+    #[inline]
+    pub(super) fn read_waiting(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        sys::receive_waiting(self.0.as_fd(), buffer)
+    }
+
+    #[inline]
+    pub(super) fn write_waiting(&self, bytes: &[u8]) -> io::Result<usize> {
+        sys::send_waiting(self.0.as_fd(), bytes)
+    }
+
     /// The kernel's count falls to zero also when the peer closes with bytes unread; the socket's error then tells.
+    ///
+    /// A hang-up tells nothing here: the kernel reports one also when both sides have merely ended what they send.
     pub(super) fn unread(&self) -> io::Result<Unread> {
-        let gone = sys::readiness(self.0.as_fd())?.hung_up;
         if sys::outstanding(self.0.as_fd())? > 0 {
-            return Ok(if gone { Unread::Abandoned } else { Unread::Something });
+            return Ok(Unread::Something);
         }
         Ok(if sys::take_error(self.0.as_fd())?.is_some() {
             Unread::Abandoned
@@ -95,6 +106,17 @@ mod tests {
         one.try_write(b"x").unwrap();
         other.try_read(&mut [0; 9]).unwrap();
         drop(other);
+        assert_eq!(one.unread().unwrap(), Unread::Nothing);
+    }
+
+    #[test]
+    fn a_reader_that_writes_no_more_is_waited_for() {
+        let (one, other) = pair();
+        one.try_write(b"x").unwrap();
+        sys::shutdown(one.as_fd(), Half::Writing).unwrap();
+        sys::shutdown(other.as_fd(), Half::Writing).unwrap();
+        assert_eq!(one.unread().unwrap(), Unread::Something);
+        other.try_read(&mut [0; 9]).unwrap();
         assert_eq!(one.unread().unwrap(), Unread::Nothing);
     }
 

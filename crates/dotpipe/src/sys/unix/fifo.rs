@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
@@ -18,11 +19,13 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Takes what is in the pipe; `Ok(0)` is the end, `WouldBlock` when nothing is there yet and the descriptor is non-blocking.
+#[inline]
 pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| rustix::io::read(fd, &mut *buffer))?)
 }
 
 /// Puts bytes into the pipe; `WouldBlock` when there is no room and the descriptor is non-blocking.
+#[inline]
 pub(crate) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes))?)
 }
@@ -31,6 +34,7 @@ pub(crate) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 ///
 /// A pipe has no `MSG_NOSIGNAL`. Rust programs ignore SIGPIPE, but a library may live in another host: there the signal
 /// is blocked on this thread during the write, and the one that the write raised is taken back.
+#[inline(never)]
 pub(crate) fn write_without_signal(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let guard = SignalPipeGuard::new();
     let outcome = rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes));
@@ -166,34 +170,38 @@ pub(crate) fn set_inheritable(fd: BorrowedFd<'_>, inheritable: bool) -> io::Resu
     Ok(rustix::io::fcntl_setfd(fd, flags)?)
 }
 
-/// The same end of the same pipe with an open file description of its own, non-blocking.
+/// The same end of the same pipe with an open file description of its own, in blocking mode.
 ///
 /// `O_NONBLOCK` belongs to the description, and an inherited descriptor shares its description with other processes;
 /// opening the pipe anew through `/proc` gives one that is ours alone (`proc(5)`).
-pub(crate) fn reopen_nonblocking(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = (rustix::fs::fcntl_getfl(fd)? & OFlags::RWMODE) | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(
-        format!("/proc/self/fd/{}", fd.as_raw_fd()),
-        flags,
-        Mode::empty(),
-    )?)
+    // Opening itself must not wait: a FIFO of the file system has its other end opened only later.
+    let own = rustix::fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty())?;
+    set_nonblocking(own.as_fd(), false)?;
+    Ok(own)
 }
 
 /// How a number that another process wrote down turned out.
 #[derive(Debug)]
-pub(crate) enum Adopted {
+pub(crate) enum Adopted<E> {
     Descriptor(OwnedFd),
     NotOpen,
     /// Open, but closed on exec: this process opened it itself, so that somebody here owns it.
     OwnedHere,
+    /// Open and inherited, but the caller has no use for it. It stays as it is.
+    Unfit(E),
 }
 
-/// Takes over a descriptor that this process inherited, by its number.
+/// Takes over a descriptor that this process inherited, by its number, if `fits` finds nothing wrong with it.
 ///
 /// Only a descriptor without close-on-exec can have come through `exec`; everything that Rust's libraries open has it.
 /// Taking sets it, so that no descriptor is taken twice and none leaks into this process's own children. Standard
 /// input, output and error belong to the program, which gets to keep them: they are duplicated.
-pub(crate) fn adopt(number: RawFd) -> io::Result<Adopted> {
+pub(crate) fn adopt<E>(number: RawFd, fits: impl FnOnce(BorrowedFd<'_>) -> Result<(), E>) -> io::Result<Adopted<E>> {
+    /// Two threads must not both find the same descriptor free.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if number < 0 {
         return Ok(Adopted::NotOpen);
     }
@@ -204,6 +212,9 @@ pub(crate) fn adopt(number: RawFd) -> io::Result<Adopted> {
         Err(error) => return Err(error.into()),
         Ok(flags) if flags.contains(FdFlags::CLOEXEC) => return Ok(Adopted::OwnedHere),
         Ok(_) => {}
+    }
+    if let Err(unfit) = fits(borrowed) {
+        return Ok(Adopted::Unfit(unfit));
     }
     if number <= 2 {
         return Ok(Adopted::Descriptor(rustix::io::fcntl_dupfd_cloexec(borrowed, 3)?));
