@@ -11,6 +11,8 @@
 //! **Speed at every alignment.** The C library's copy of blocks from about 2 KiB is `rep movsb`, which on some processors falls
 //! to a twentieth where destination and source differ by 8 modulo 4096, as they do behind any header of 8 bytes. Sixteen
 //! bytes at a time, unaligned, is fast at every offset.
+//!
+//! Miri and the fuzzer's sanitizers cannot look into assembly. They get the version for all processors.
 
 /// Copies `length` bytes. Both may be unaligned; they do not overlap.
 ///
@@ -18,7 +20,7 @@
 ///
 /// `from` is valid for reads and `to` for writes of `length` bytes. One of the two may be shared with another process; the other
 /// belongs to the caller alone.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
 #[inline]
 pub(crate) unsafe fn copy(to: *mut u8, from: *const u8, length: usize) {
     match length {
@@ -65,7 +67,7 @@ pub(crate) unsafe fn copy(to: *mut u8, from: *const u8, length: usize) {
 /// # Safety
 ///
 /// As the other version's.
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[cfg(not(all(target_arch = "x86_64", not(any(miri, fuzzing)))))]
 #[inline]
 pub(crate) unsafe fn copy(to: *mut u8, from: *const u8, length: usize) {
     // SAFETY: handed on.
@@ -77,7 +79,7 @@ pub(crate) unsafe fn copy(to: *mut u8, from: *const u8, length: usize) {
 /// # Safety
 ///
 /// As for [`copy`].
-#[cfg_attr(all(target_arch = "x86_64", not(miri), not(test)), expect(dead_code))]
+#[cfg_attr(all(target_arch = "x86_64", not(any(miri, fuzzing)), not(test)), expect(dead_code))]
 unsafe fn copy_words(to: *mut u8, from: *const u8, length: usize) {
     /// Packed, so that it may lie anywhere; where the processor cannot load that at once, the compiler takes it apart.
     #[derive(Clone, Copy)]
@@ -109,7 +111,7 @@ unsafe fn copy_bytes(to: *mut u8, from: *const u8, length: usize) {
     }
 }
 
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, fuzzing))))]
 mod x86 {
     //! One block each, all of it loaded before any of it is stored.
 
