@@ -211,9 +211,9 @@ mod tests {
         for to in 0..offsets {
             for from in 0..offsets {
                 for length in lengths.clone() {
-                    let mut target = vec![0xa5; 9000];
+                    let mut target = vec![0xa5; to + length + 20];
                     let (bytes, room) = (source[from..].as_ptr(), target[to..].as_mut_ptr());
-                    // SAFETY: offset and length stay within the 9000 bytes of both.
+                    // SAFETY: `from` and `length` end within the 9000 bytes of the source, and the target is longer than both.
                     unsafe { copy(room, bytes, length) };
                     assert_eq!(
                         target[to..to + length],
