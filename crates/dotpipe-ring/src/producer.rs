@@ -78,11 +78,7 @@ impl Producer {
         }
         let count = bytes.len().min(room as usize);
         self.reset_if_empty(count as u32)?;
-        // In pieces, so that the reader takes the first while the next is copied.
-        for piece in bytes[..count].chunks(self.tuning.batch as usize) {
-            self.append(piece);
-            self.publish(bell);
-        }
+        self.append_in_pieces(&bytes[..count], bell);
         Ok(count)
     }
 
@@ -115,8 +111,13 @@ impl Producer {
         self.reset_if_empty(FRAME_HEADER + count)?;
         // The length is published together with bytes behind it: nobody ever sees a part of it.
         self.append(&length.to_le_bytes());
-        self.append(&rest[..count as usize]);
+        let first = match whole {
+            Some(_) => count,
+            None => count.min(self.tuning.batch),
+        };
+        self.append(&rest[..first as usize]);
         self.publish(bell);
+        self.append_in_pieces(&rest[first as usize..count as usize], bell);
         self.unfinished = length - count;
         Ok(count as usize)
     }
@@ -130,10 +131,7 @@ impl Producer {
             return Err(self.wait_for_room(1));
         }
         let count = length.min(room);
-        for piece in rest[..count as usize].chunks(self.tuning.batch as usize) {
-            self.append(piece);
-            self.publish(bell);
-        }
+        self.append_in_pieces(&rest[..count as usize], bell);
         self.unfinished -= count;
         Ok(count as usize)
     }
@@ -327,6 +325,15 @@ impl Producer {
     fn append(&mut self, bytes: &[u8]) {
         self.lane.bytes.put(self.head.wrapping_sub(self.base), bytes);
         self.head = self.head.wrapping_add(bytes.len() as u32);
+    }
+
+    /// In pieces, so that the reader takes the first while the next is copied.
+    #[inline]
+    fn append_in_pieces(&mut self, bytes: &[u8], bell: &impl Bell) {
+        for piece in bytes.chunks(self.tuning.batch as usize) {
+            self.append(piece);
+            self.publish(bell);
+        }
     }
 
     #[inline]
