@@ -27,6 +27,8 @@ pub struct Consumer {
     base: u32,
     /// Whether the other side may think that this one sleeps.
     sleeping: bool,
+    /// The bell has told that the other side has gone.
+    peer_gone: bool,
 }
 
 /// A place in the stream.
@@ -70,6 +72,7 @@ impl Consumer {
             head: 0,
             base: 0,
             sleeping: false,
+            peer_gone: false,
         }
     }
 
@@ -171,7 +174,7 @@ impl Consumer {
 
     /// What to do after [`WouldBlock`](Error::WouldBlock): does all that must precede a wait for the bell, in the right order.
     ///
-    /// When the other side has gone in the middle of a message, [`message_left`](Self::message_left) is not `None`.
+    /// Once it has said [`PeerGone`](Wait::PeerGone), the calls report the end.
     ///
     /// # Errors
     ///
@@ -185,6 +188,7 @@ impl Consumer {
             return Ok(Wait::Ready);
         }
         if !there {
+            self.peer_gone = true;
             return Ok(Wait::PeerGone);
         }
         self.lane.reader_sleeps.swap(1);
@@ -259,7 +263,7 @@ impl Consumer {
 
     /// Whether the other side has ended and everything has been read; asked when nothing is known to have arrived.
     fn is_at_end(&mut self) -> Result<bool, Error> {
-        if self.lane.ended.load_with(Site::EndSeen.load()) == 0 {
+        if self.lane.ended.load_with(Site::EndSeen.load()) == 0 && !self.peer_gone {
             return Ok(false);
         }
         // It may have written between the look at the head and its end.

@@ -15,8 +15,7 @@
 //!             Err(Error::WouldBlock) => match consumer.prepare_wait(bell)? {
 //!                 // For example `poll` on the bell's socket.
 //!                 Wait::MustWait => wait(),
-//!                 Wait::Ready => {}
-//!                 Wait::PeerGone => return Ok(0),
+//!                 Wait::Ready | Wait::PeerGone => {}
 //!             },
 //!             done => return done,
 //!         }

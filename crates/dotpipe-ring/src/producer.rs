@@ -218,7 +218,7 @@ impl Producer {
     }
 
     /// Whether it is time to look for the other side by other means, such as `poll(2)` of a socket: it takes nothing of
-    /// what is there for it. Call it after a write.
+    /// what is there for it. Call it after a write, and [`peer_has_gone`](Self::peer_has_gone) if so.
     ///
     /// A killed reader leaves no sign in the ring, and as long as there is room a writer has no reason to wait. This is `true` at
     /// most once in 16 writes, in 64 KiB and in about a millisecond, and not while the other side reads: see
@@ -234,6 +234,11 @@ impl Producer {
         }
         self.look_at_tail()?;
         Ok(self.watch.stands_still(self.head, self.tail))
+    }
+
+    /// Tells what was found by other means: the other side has gone, and writes fail from now on.
+    pub fn peer_has_gone(&mut self) {
+        self.peer_gone = true;
     }
 
     /// Sets what [`Tuning`] has; for measurements and models.

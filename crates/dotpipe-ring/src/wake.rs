@@ -44,6 +44,7 @@ pub enum Wait {
     MustWait,
     /// Something has changed: call the operation again, now.
     Ready,
-    /// The other side has gone, and all that it left has been seen: there is nothing to wait for.
+    /// The other side has gone, and all that it left has been taken: there is nothing to wait for. The operation now reports the end,
+    /// or that the pipe is broken.
     PeerGone,
 }

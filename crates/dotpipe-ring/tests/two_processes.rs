@@ -153,7 +153,7 @@ impl Connection {
                     Err(error) => panic!("{error}"),
                 }
                 if producer.should_look_for_peer().unwrap() && bell.has_gone() {
-                    return Outcome::PeerGone(place);
+                    producer.peer_has_gone();
                 }
                 if length == 0 {
                     break;

@@ -170,24 +170,17 @@ impl Writer {
 }
 
 impl Reader {
-    /// Whether the other side has gone.
-    fn wait(&mut self) -> Result<bool, Error> {
-        match self.consumer.prepare_wait(&self.bell)? {
-            Wait::MustWait => self.bell.wait(),
-            Wait::Ready => {}
-            Wait::PeerGone => return Ok(true),
+    fn wait(&mut self) -> Result<(), Error> {
+        if self.consumer.prepare_wait(&self.bell)? == Wait::MustWait {
+            self.bell.wait();
         }
-        Ok(false)
+        Ok(())
     }
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         loop {
             match self.consumer.try_read(buffer, &self.bell) {
-                Err(Error::WouldBlock) => {
-                    if self.wait()? {
-                        return Ok(0);
-                    }
-                }
+                Err(Error::WouldBlock) => self.wait()?,
                 done => return done,
             }
         }
@@ -196,14 +189,7 @@ impl Reader {
     pub(crate) fn read_part(&mut self, buffer: &mut [u8]) -> Result<Option<Part>, Error> {
         loop {
             match self.consumer.try_read_message(buffer, &self.bell) {
-                Err(Error::WouldBlock) => {
-                    if self.wait()? {
-                        return match self.consumer.message_left() {
-                            Some(_) => Err(Error::Torn),
-                            None => Ok(None),
-                        };
-                    }
-                }
+                Err(Error::WouldBlock) => self.wait()?,
                 done => return done,
             }
         }
