@@ -6,11 +6,12 @@
 mod hostile;
 mod support;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use dotpipe_ring::{Bell, Ends, Error, Framing, Geometry, Memory, Side};
+use dotpipe_ring::{Bell, Ends, Error, Framing, Geometry, Memory, Side, Wait};
 use hostile::Target;
 use support::Numbers;
 
@@ -69,6 +70,96 @@ impl Bell for There {
     fn silence(&self) -> bool {
         true
     }
+}
+
+/// Numbers of the words of direction 0 for [`Target::poke_word`].
+const HEAD: usize = 0;
+const TAIL: usize = 3;
+const WRITER_SLEEPS: usize = 6;
+
+/// One side of a small ring, and the memory in which the other side lies to it.
+fn side(which: Side, framing: Framing) -> (Ends, Target, Memory) {
+    let (here, there) = Memory::private(Geometry::new(4096, 4096).unwrap());
+    // SAFETY: the caller keeps `there` for as long.
+    let target = unsafe { Target::of(&there) };
+    (here.into_ends(which, framing), target, there)
+}
+
+#[test]
+fn a_head_that_cannot_be_is_noticed() {
+    for lie in [99, 0, 100 + 4097, u32::MAX, 1 << 31] {
+        let (mut ends, target, _memory) = side(Side::Receiver, Framing::Bytes);
+        target.poke_word(HEAD, 100);
+        assert_eq!(ends.consumer.is_ready(), Ok(true));
+        target.poke_word(HEAD, lie);
+        let result = ends.consumer.try_read(&mut [0; 200], &There);
+        assert!(matches!(result, Err(Error::Corrupt(_))), "{lie}: {result:?}");
+    }
+}
+
+#[test]
+fn a_tail_that_cannot_be_is_noticed() {
+    for lie in [49, 0, 101, u32::MAX, 1 << 31] {
+        let (mut ends, target, _memory) = side(Side::Creator, Framing::Bytes);
+        assert_eq!(ends.producer.try_write(&[1; 100], &There), Ok(100));
+        target.poke_word(TAIL, 50);
+        assert_eq!(ends.producer.unread(), Ok(50));
+        target.poke_word(TAIL, lie);
+        let result = ends.producer.try_drain();
+        assert!(matches!(result, Err(Error::Corrupt(_))), "{lie}: {result:?}");
+    }
+}
+
+#[test]
+fn a_part_of_a_length_is_noticed() {
+    for part in 1..4 {
+        let (mut ends, target, _memory) = side(Side::Receiver, Framing::Messages);
+        target.poke_word(HEAD, part);
+        let result = ends.consumer.try_read_message(&mut [0; 9], &There);
+        assert!(matches!(result, Err(Error::Corrupt(_))), "{part}: {result:?}");
+        let result = ends.consumer.peek(&mut [0; 9]);
+        assert!(matches!(result, Err(Error::Corrupt(_))), "{part}: {result:?}");
+    }
+}
+
+/// A length that comes alone is allowed. Who has read it and sleeps has given its room back.
+#[test]
+fn room_is_given_back_before_sleep() {
+    let (mut ends, target, _memory) = side(Side::Receiver, Framing::Messages);
+    target.poke_byte(4096, 5);
+    target.poke_word(HEAD, 4);
+    assert_eq!(
+        ends.consumer.try_read_message(&mut [0; 9], &There),
+        Err(Error::WouldBlock)
+    );
+    assert_eq!(ends.consumer.message_left(), Some(5));
+    assert_eq!(ends.consumer.prepare_wait(&There), Ok(Wait::MustWait));
+    assert_eq!(target.peek_word(TAIL), 4);
+}
+
+/// A peer that adds an empty message whenever one is taken cannot keep a reader for ever.
+#[test]
+fn a_read_comes_to_an_end() {
+    struct Feeder(Target, Cell<u32>);
+
+    impl Bell for Feeder {
+        fn ring(&self) -> bool {
+            self.1.set(self.1.get() + 1);
+            assert!(self.1.get() < 10_000, "the read goes on for ever");
+            self.0.poke_word(HEAD, self.0.peek_word(HEAD).wrapping_add(4));
+            self.0.poke_word(WRITER_SLEEPS, 1);
+            true
+        }
+
+        fn silence(&self) -> bool {
+            true
+        }
+    }
+
+    let (mut ends, target, _memory) = side(Side::Receiver, Framing::Messages);
+    let bell = Feeder(target, Cell::new(0));
+    bell.ring();
+    assert_eq!(ends.consumer.try_read(&mut [0; 9], &bell), Err(Error::WouldBlock));
 }
 
 /// Writes numbers and bytes all over the memory until told to stop.
