@@ -41,6 +41,13 @@ pub(crate) const GROUPS: &[Group] = &[
         needs: &[],
     },
     Group {
+        name: "ring",
+        about: "the shared-memory ring: against a queue, a lying peer, another process, kills; loom's models",
+        packages: &["dotpipe-ring"],
+        part: None,
+        needs: &[],
+    },
+    Group {
         name: "cli",
         about: "the command line",
         packages: &["dotpipe-cli"],
@@ -60,6 +67,9 @@ pub(crate) const GROUPS: &[Group] = &[
 pub(crate) fn whole() -> Vec<&'static Group> {
     GROUPS.iter().filter(|group| group.part.is_none()).collect()
 }
+
+/// The packages that have models for loom, in `tests/loom.rs`.
+pub(crate) const MODELLED: &[&str] = &["dotpipe-ring"];
 
 #[cfg(test)]
 mod tests {

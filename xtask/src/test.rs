@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::groups::Group;
+use crate::groups::{Group, MODELLED};
 use crate::{Outcome, cargo, left_overs, run, say, setup};
 
 /// What a missing component is.
@@ -48,7 +48,10 @@ pub(crate) fn test(groups: &[&Group], skips: Skips) -> Outcome {
             .env("TMPDIR", folder.temporary())
             .env("DOTPIPE_SKIP_LOG", folder.skip_log());
         command.env("DOTPIPE_NO_SKIP", if skips == Skips::AreFailures { "1" } else { "" });
-        let outcome = run(&mut command);
+        let outcome = run(&mut command).and_then(|()| {
+            let modelled = group.packages.iter().filter(|package| MODELLED.contains(package));
+            modelled.copied().try_for_each(models)
+        });
         let seconds = start.elapsed().as_secs_f64();
         summary.lines.push(match &outcome {
             Ok(()) => format!("{:<11} ok      {seconds:6.1} s", group.name),
@@ -68,6 +71,17 @@ pub(crate) fn test(groups: &[&Group], skips: Skips) -> Outcome {
     }
     drop(folder);
     summary.print()
+}
+
+/// Runs a package's models: the code built for loom, in a target folder of its own so that nothing else is built again.
+fn models(package: &str) -> Outcome {
+    let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    flags += " --cfg loom";
+    run(cargo()
+        .args(["test", "--locked", "--release", "-p", package, "--test", "loom"])
+        .arg("--target-dir")
+        .arg(crate::root().join("target/loom"))
+        .env("RUSTFLAGS", flags.trim_start()))
 }
 
 #[derive(Default)]
