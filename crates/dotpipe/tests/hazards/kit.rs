@@ -141,14 +141,14 @@ impl<T: Send + 'static> Pending<T> {
         pending
     }
 
-    /// Whether the thread waits in poll, a futex or connect: the state S alone could be a page fault or a lock of the allocator.
+    /// Whether the thread waits in poll, a futex, connect, or a call that only the pipe ends: the state S alone could be a
+    /// page fault or a lock of the allocator.
     fn sleeps(&self) -> bool {
         let Ok(stat) = std::fs::read_to_string(format!("/proc/self/task/{}/stat", self.tid)) else {
             // The thread is over: the call did not wait, and its result tells why.
             return true;
         };
         let asleep = stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'));
-        // poll, ppoll, futex, connect.
         let call = std::fs::read_to_string(format!("/proc/self/task/{}/syscall", self.tid)).unwrap_or_default();
         let number = call
             .split(' ')
@@ -161,6 +161,10 @@ impl<T: Send + 'static> Pending<T> {
                 libc_numbers::PPOLL,
                 libc_numbers::FUTEX,
                 libc_numbers::CONNECT,
+                libc_numbers::READ,
+                libc_numbers::WRITE,
+                libc_numbers::SENDTO,
+                libc_numbers::RECVFROM,
             ]
             .contains(&number)
     }
@@ -195,4 +199,20 @@ mod libc_numbers {
     pub(super) const CONNECT: i64 = 42;
     #[cfg(not(target_arch = "x86_64"))]
     pub(super) const CONNECT: i64 = 203;
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const READ: i64 = 0;
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) const READ: i64 = 63;
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const WRITE: i64 = 1;
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) const WRITE: i64 = 64;
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const SENDTO: i64 = 44;
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) const SENDTO: i64 = 206;
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const RECVFROM: i64 = 45;
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) const RECVFROM: i64 = 207;
 }
