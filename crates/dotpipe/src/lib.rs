@@ -63,4 +63,5 @@ pub use named::{
 pub use options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmissionMode, TokenImpersonationLevel};
 pub use security::PipeSecurity;
 pub use stream::PipeStream;
+pub use text::printable;
 pub use wait::Canceller;

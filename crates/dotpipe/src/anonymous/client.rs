@@ -69,7 +69,7 @@ impl AnonymousPipeClientStream {
             Ok(Adopted::Unfit(error)) => Err(error.attempted(attempt())),
             Ok(Adopted::NotOpen) => Err(Error::new(ErrorKind::UnauthorizedAccess, "Access to the path is denied.")
                 .attempted(attempt())
-                .advice("This process has inherited no such handle. The parent must make it inheritable, and keep its copy until the child has started.")),
+                .advice(format!("No handle {number} is open in this process: it has inherited none of that number. The parent must make it inheritable, and keep its copy until the child has started."))),
             Ok(Adopted::OwnedHere) => Err(Error::argument(PARAMETER, "Handle has been disposed or is invalid.")
                 .attempted(attempt())
                 .advice("It was not inherited: something in this process has opened it.")),

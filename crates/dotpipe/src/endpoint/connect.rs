@@ -68,7 +68,11 @@ pub(crate) fn connect(
             return Err(too_late(path, why));
         }
         match &mut watch {
-            Some(watch) => watch.wait_for_news(why, control, deadline, &ended)?,
+            Some(watching) => {
+                if !watching.wait_for_news(why, control, deadline, &ended)? {
+                    watch = None;
+                }
+            }
             // The name may have appeared before the watch began: look once more before waiting.
             None => watch = Some(Watching::beside(path)),
         }
@@ -92,13 +96,14 @@ impl Watching {
         }
     }
 
+    /// `false` if the folder that was watched is no longer at its place.
     fn wait_for_news(
         &mut self,
         why: Connecting,
         control: &Control,
         deadline: Deadline,
         ended: &impl Fn() -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let about_to_listen = why == Connecting::Refused && self.looks > 0;
         let (interest, longest) = match &self.folder {
             Some(folder) if !about_to_listen => (Some(Interest::readable(folder.as_fd())), TRUST_WATCH),
@@ -107,11 +112,13 @@ impl Watching {
         self.looks = self.looks.saturating_sub(1);
         let until = Deadline::after(deadline.remaining_within(longest));
         let woken = control.wait(interest.as_slice(), until, || ended().is_ok())?;
-        if let (Woken::Look, Some(folder), true) = (woken, &self.folder, interest.is_some()) {
-            folder.clear();
-            self.looks = LOOKS_AFTER_NEWS;
+        match (woken, &self.folder) {
+            (Woken::Look, Some(folder)) if interest.is_some() => {
+                self.looks = LOOKS_AFTER_NEWS;
+                Ok(folder.clear())
+            }
+            _ => Ok(true),
         }
-        Ok(())
     }
 }
 
