@@ -91,3 +91,20 @@ pub fn within_limit<T: Send + 'static>(what: &str, f: impl FnOnce() -> T + Send 
         Err(RecvTimeoutError::Disconnected) => unreachable!("the thread always sends"),
     }
 }
+
+/// Copies a program for another user to run, in a process of its own.
+///
+/// A copy made in this process could not be run for a moment ("Text file busy"): a child that another test's thread starts
+/// meanwhile holds the half-written file open until it executes its own program.
+///
+/// # Panics
+/// When it cannot be copied.
+pub fn copy_program(from: &std::path::Path, to: &std::path::Path) {
+    let copied = std::process::Command::new("cp").arg("--").arg(from).arg(to).status();
+    assert!(
+        copied.as_ref().is_ok_and(std::process::ExitStatus::success),
+        "cannot copy {} to {}: {copied:?}",
+        from.display(),
+        to.display()
+    );
+}

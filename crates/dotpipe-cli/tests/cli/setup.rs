@@ -129,7 +129,7 @@ pub(crate) fn as_stranger(folder: &Folder, arguments: &[&str]) -> Option<Command
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
     let bin = folder.path().join("bin");
     fs::create_dir_all(&bin).expect("it is our folder");
-    fs::copy(env!("CARGO_BIN_EXE_dotpipe"), bin.join("dotpipe")).expect("the program can be copied");
+    dotpipe_testkit::copy_program(Path::new(env!("CARGO_BIN_EXE_dotpipe")), &bin.join("dotpipe"));
     let mut command = Command::new("setpriv");
     command
         .args(["--reuid=12345", "--regid=12345", "--clear-groups"])

@@ -159,7 +159,7 @@ fn program_for_everyone(folder: &Path) -> PathBuf {
     }
     let copy = folder.join("puppet");
     if !copy.exists() {
-        std::fs::copy(&own, &copy).expect("the program can be copied");
+        dotpipe_testkit::copy_program(&own, &copy);
         std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).expect("the copy is ours");
     }
     copy
