@@ -148,21 +148,9 @@ impl<T: Send + 'static> Pending<T> {
             return true;
         };
         let asleep = stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'));
-        // poll, ppoll, futex, connect.
         let call = std::fs::read_to_string(format!("/proc/self/task/{}/syscall", self.tid)).unwrap_or_default();
-        let number = call
-            .split(' ')
-            .next()
-            .and_then(|number| number.parse().ok())
-            .unwrap_or(-1);
-        asleep
-            && [
-                libc_numbers::POLL,
-                libc_numbers::PPOLL,
-                libc_numbers::FUTEX,
-                libc_numbers::CONNECT,
-            ]
-            .contains(&number)
+        let number = call.split(' ').next().and_then(|number| number.parse().ok());
+        asleep && number.is_some_and(|number| WAITING_CALLS.contains(&number))
     }
 
     /// What the call returned, once it has.
@@ -177,22 +165,9 @@ impl<T: Send + 'static> Pending<T> {
     }
 }
 
-/// The numbers of the calls in which a thread may wait.
-mod libc_numbers {
-    #[cfg(target_arch = "x86_64")]
-    pub(super) const POLL: i64 = 7;
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) const POLL: i64 = -2;
-    #[cfg(target_arch = "x86_64")]
-    pub(super) const PPOLL: i64 = 271;
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) const PPOLL: i64 = 73;
-    #[cfg(target_arch = "x86_64")]
-    pub(super) const FUTEX: i64 = 202;
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) const FUTEX: i64 = 98;
-    #[cfg(target_arch = "x86_64")]
-    pub(super) const CONNECT: i64 = 42;
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) const CONNECT: i64 = 203;
-}
+/// The numbers of poll, ppoll, futex, connect, read, write, recvfrom and sendto, in which a thread may wait.
+#[cfg(target_arch = "x86_64")]
+const WAITING_CALLS: [u64; 8] = [7, 271, 202, 42, 0, 1, 45, 44];
+/// The numbers of ppoll, futex, connect, read, write, recvfrom and sendto, in which a thread may wait.
+#[cfg(not(target_arch = "x86_64"))]
+const WAITING_CALLS: [u64; 7] = [73, 98, 203, 63, 64, 207, 206];
