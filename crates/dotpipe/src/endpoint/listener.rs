@@ -170,17 +170,9 @@ impl Listener {
         if gone && !matches!(sys::receive_peek(socket.as_fd(), &mut [0]), Ok(1..)) {
             return Ok(false);
         }
-        if self.security.allows(&Peer::of(socket.as_fd()).map_err(failed)?) {
-            return Ok(true);
-        }
-        // Closing with bytes unread would reset the connection, where the stranger should see a plain end.
-        let mut unread = [0; 4096];
-        for _ in 0..64 {
-            if !matches!(sys::receive(socket.as_fd(), &mut unread), Ok(1..)) {
-                break;
-            }
-        }
-        Ok(false)
+        // What a stranger has written already stays unread, so that closing resets its connection: its writes and its
+        // drain fail, where reading them would have told it that somebody had taken what it sent.
+        Ok(self.security.allows(&Peer::of(socket.as_fd()).map_err(failed)?))
     }
 
     /// Fails if the public path is no longer this socket's.
@@ -258,7 +250,7 @@ impl Listener {
         let ours = folder.id_of(&aside).is_ok_and(|id| id == Some(self.file));
         // Somebody replaced the file in between: theirs goes back, unless somebody else has taken the path since then.
         if ours || sys::publish(folder.fd(), &aside, &self.path).is_err() {
-            let _ = sys::remove_in(folder.fd(), &aside);
+            let _ = sys::remove_socket_in(folder.fd(), &aside);
         }
     }
 }

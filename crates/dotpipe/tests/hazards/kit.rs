@@ -141,7 +141,7 @@ impl<T: Send + 'static> Pending<T> {
         pending
     }
 
-    /// Whether the thread waits in poll, a futex or connect: the state S alone could be a page fault or a lock of the allocator.
+    /// Whether the thread waits in one of the calls that may: the state S alone could be a page fault or a lock of the allocator.
     fn sleeps(&self) -> bool {
         let Ok(stat) = std::fs::read_to_string(format!("/proc/self/task/{}/stat", self.tid)) else {
             // The thread is over: the call did not wait, and its result tells why.
@@ -149,8 +149,12 @@ impl<T: Send + 'static> Pending<T> {
         };
         let asleep = stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'));
         let call = std::fs::read_to_string(format!("/proc/self/task/{}/syscall", self.tid)).unwrap_or_default();
-        let number = call.split(' ').next().and_then(|number| number.parse().ok());
-        asleep && number.is_some_and(|number| WAITING_CALLS.contains(&number))
+        let number = call
+            .split(' ')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(-1);
+        asleep && CALLS_THAT_WAIT.contains(&number)
     }
 
     /// What the call returned, once it has.
@@ -165,9 +169,9 @@ impl<T: Send + 'static> Pending<T> {
     }
 }
 
-/// The numbers of poll, ppoll, futex, connect, read, write, recvfrom and sendto, in which a thread may wait.
+/// The numbers of the calls in which a thread may wait: read, write, poll, connect, sendto, recvfrom, futex, ppoll.
 #[cfg(target_arch = "x86_64")]
-const WAITING_CALLS: [u64; 8] = [7, 271, 202, 42, 0, 1, 45, 44];
-/// The numbers of ppoll, futex, connect, read, write, recvfrom and sendto, in which a thread may wait.
+const CALLS_THAT_WAIT: [i64; 8] = [0, 1, 7, 42, 44, 45, 202, 271];
+/// The numbers of the calls in which a thread may wait: read, write, ppoll, futex, connect, sendto, recvfrom.
 #[cfg(not(target_arch = "x86_64"))]
-const WAITING_CALLS: [u64; 7] = [73, 98, 203, 63, 64, 207, 206];
+const CALLS_THAT_WAIT: [i64; 7] = [63, 64, 73, 98, 203, 206, 207];
