@@ -12,7 +12,7 @@ use std::thread;
 use dotpipe::{
     AnonymousPipeClientStream, AnonymousPipeServerStream, CommandExt, ErrorKind, HandleInheritability, PipeDirection,
 };
-use dotpipe_testkit::{eventually, pipe_folder};
+use dotpipe_testkit::{Process, eventually, pipe_folder};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::pipe::PipeFlags;
 
@@ -316,7 +316,7 @@ fn a_reader_that_is_killed_ends_a_write_and_a_drain() {
         let mut server = AnonymousPipeServerStream::new(PipeDirection::Out).unwrap();
         let mut command = Command::new("sleep");
         command.arg("1000").inherit_client_handle(&server);
-        let mut child = command.spawn().unwrap();
+        let child = Process::start(&mut command);
         server.dispose_local_copy_of_client_handle();
         if drains {
             server.write_all(b"unread").unwrap();
@@ -329,8 +329,7 @@ fn a_reader_that_is_killed_ends_a_write_and_a_drain() {
                 server.write_all(&[0; 100_000])?;
             }
         });
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(child);
         error_of(pending.result(), ErrorKind::Broken);
     }
 }
@@ -341,12 +340,11 @@ fn a_writer_that_is_killed_is_an_end_and_what_it_wrote_is_read() {
     let mut command = Command::new("bash");
     let script = format!("echo hello >&{}; exec sleep 1000", server.get_client_handle_as_string());
     command.args(["-c", &script]).inherit_client_handle(&server);
-    let mut child = command.spawn().unwrap();
+    let child = Process::start(&mut command);
     server.dispose_local_copy_of_client_handle();
     let mut byte = [0];
     server.read_exact(&mut byte).unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     let mut rest = String::new();
     server.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "ello\n");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dotpipe::{ErrorKind, NamedPipeClientStream, NamedPipeServerStream, PipeStream};
-use dotpipe_testkit::{TempDir, pipe_folder};
+use dotpipe_testkit::{TempDir, limit, pipe_folder};
 
 use crate::kit::{Pending, error_of, name_in, nothing_left, pair, server};
 
@@ -101,7 +101,7 @@ fn disconnecting_ends_every_call() {
         error_of(call.make(&server), ErrorKind::InvalidOperation);
         // And the stream is ready for the next client.
         let again = crate::kit::client(server.path().to_str().unwrap());
-        server.wait_for_connection().unwrap();
+        server.wait_for_connection_timeout(limit()).unwrap();
         assert!(server.is_connected());
         drop(again);
     }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use dotpipe::ErrorKind;
-use dotpipe_testkit::{Process, TempDir, eventually, pipe_folder, skip};
+use dotpipe_testkit::{Process, TempDir, eventually, limit, pipe_folder, skip};
 use rustix::process::Signal;
 
-use crate::kit::{client, dead_socket, name_in, nothing_left, private_folder, says, server};
+use crate::kit::{client, dead_socket, error_of, lock_file, name_in, nothing_left, private_folder, says, server};
 use crate::puppet::Puppet;
 
 /// Whether strace is here and may trace; a skip if not.
@@ -31,14 +31,14 @@ pub(crate) fn strace_works() -> bool {
 }
 
 /// A puppet that holds a command on one of its threads, which strace watches, and in which it does what `injections` say.
-struct Traced {
-    puppet: Puppet,
+pub(crate) struct Traced {
+    pub(crate) puppet: Puppet,
     strace: Process,
     log: PathBuf,
 }
 
 impl Traced {
-    fn new(folder: &TempDir, before: &[&str], command: &str, injections: &[&str]) -> Self {
+    pub(crate) fn new(folder: &TempDir, before: &[&str], command: &str, injections: &[&str]) -> Self {
         let mut puppet = Puppet::start();
         for command in before {
             puppet.expect(command);
@@ -57,7 +57,7 @@ impl Traced {
     }
 
     /// Waits until strace has seen the thread or the process end.
-    fn finish(self) -> (dotpipe_testkit::Finished, String) {
+    pub(crate) fn finish(self) -> (dotpipe_testkit::Finished, String) {
         self.strace.finish();
         let finished = self.puppet.finish();
         let log = fs::read_to_string(&self.log).unwrap();
@@ -77,19 +77,43 @@ impl Traced {
     }
 }
 
-/// How often each system call happens in the command, in the order of their first appearance.
-fn calls_of(folder: &TempDir, before: &[&str], command: &str) -> Vec<(String, usize)> {
+/// All system calls of the command.
+fn log_of(folder: &TempDir, before: &[&str], command: &str) -> String {
     let mut traced = Traced::new(folder, before, command, &[]);
     assert_eq!(traced.puppet.answer(), "ok");
-    let (_, log) = traced.finish();
+    traced.finish().1
+}
+
+/// How often each system call happens in the command, in the order of their first appearance.
+fn calls_of(folder: &TempDir, before: &[&str], command: &str) -> Vec<(String, usize)> {
+    let log = log_of(folder, before, command);
     let mut calls: Vec<(String, usize)> = Vec::new();
-    for call in log.lines().filter_map(|line| Some(line.split_once('(')?.0)) {
+    for call in log.lines().filter_map(name_of) {
         match calls.iter_mut().find(|(name, _)| name == call) {
             Some((_, count)) => *count += 1,
             None => calls.push((call.to_owned(), 1)),
         }
     }
     calls
+}
+
+fn name_of(line: &str) -> Option<&str> {
+    Some(line.split_once('(')?.0)
+}
+
+/// The injection that stops the creation of a server after the first call that strace shows with this text.
+fn stop_after(what: &str) -> String {
+    let folder = pipe_folder();
+    let log = log_of(&folder, &[], &format!("create s {}", name_in(&folder)));
+    let position = log.lines().position(|line| line.contains(what));
+    let position = position.unwrap_or_else(|| panic!("no {what} in {log}"));
+    let call = log.lines().nth(position).and_then(name_of).unwrap();
+    let number = log
+        .lines()
+        .take(position + 1)
+        .filter(|line| name_of(line) == Some(call))
+        .count();
+    format!("{call}:signal=SIGSTOP:when={number}")
 }
 
 /// Kills the process before each call of the command, and has a new server created after each.
@@ -131,7 +155,7 @@ fn killed_at_every_step(before: &[&str], command: &str, plant: fn(&str), must_co
             let next = dotpipe::NamedPipeServerStream::new(&name);
             let next = next.unwrap_or_else(|error| panic!("after a kill before {call} {number}: {error}"));
             let client = client(&name);
-            next.wait_for_connection().unwrap();
+            next.wait_for_connection_timeout(limit()).unwrap();
             drop((client, next));
             nothing_left(&folder, &[]);
             fs::remove_dir(private_folder(&folder)).unwrap();
@@ -261,7 +285,8 @@ fn a_name_taken_at_the_last_moment_is_not_stolen() {
     }
     let folder = pipe_folder();
     let name = name_in(&folder);
-    let stop = "listen:signal=SIGSTOP:when=1";
+    // The look at the path, which finds nothing.
+    let stop = &stop_after("O_PATH");
     let (answer, listener) = interfered(&folder, &[], &format!("create s {name}"), stop, || take_over(&name));
     assert!(answer.starts_with("error InstancesBusy: "), "{answer}");
     is_reached(&name, &listener);
@@ -307,10 +332,10 @@ fn a_lock_that_was_deleted_before_it_was_taken_is_no_lock() {
     let name = name_in(&folder);
     drop(server(&name));
     // Left by a killed holder, so that it is opened and not made.
-    let lock = crate::kit::lock_file(&folder);
+    let lock = lock_file(&folder);
     fs::write(&lock, "").unwrap();
-    let before_lock = "openat:signal=SIGSTOP:when=1";
-    let (answer, winner) = interfered(&folder, &[], &format!("create s {name}"), before_lock, || {
+    let stop = stop_after(".lock\", O_RDWR");
+    let (answer, winner) = interfered(&folder, &[], &format!("create s {name}"), &stop, || {
         fs::remove_file(&lock).unwrap();
         server(&name)
     });
@@ -319,8 +344,28 @@ fn a_lock_that_was_deleted_before_it_was_taken_is_no_lock() {
         "{answer}"
     );
     let client = client(&name);
-    winner.wait_for_connection().unwrap();
+    winner.wait_for_connection_timeout(limit()).unwrap();
     drop((client, winner));
     assert!(!Path::new(&name).exists());
+    nothing_left(&folder, &[]);
+}
+
+/// A server whose lock file was deleted must not delete the new one that another process has made meanwhile.
+#[test]
+fn a_lock_that_another_process_has_made_anew_is_not_removed() {
+    if !strace_works() {
+        return;
+    }
+    let folder = pipe_folder();
+    let name = name_in(&folder);
+    let first = server(&name);
+    fs::remove_file(lock_file(&folder)).unwrap();
+    let stop = stop_after("LOCK_SH");
+    let (answer, ()) = interfered(&folder, &[], &format!("create s {name}"), &stop, || {
+        drop(first);
+        assert!(lock_file(&folder).exists());
+        error_of(dotpipe::NamedPipeServerStream::new(&name), ErrorKind::InstancesBusy);
+    });
+    assert_eq!(answer, "ok");
     nothing_left(&folder, &[]);
 }

@@ -54,12 +54,12 @@ fn a_writer_fails_when_the_peer_is_killed() {
     assert_eq!((&*server).read(&mut [0; 8]).unwrap(), 0);
     // .NET's state Broken: disconnect first.
     says(
-        &error_of(server.wait_for_connection(), ErrorKind::Broken),
+        &error_of(server.wait_for_connection_timeout(limit()), ErrorKind::Broken),
         "call disconnect first",
     );
     server.disconnect().unwrap();
     let _next = crate::kit::client(server.path().to_str().unwrap());
-    server.wait_for_connection().unwrap();
+    server.wait_for_connection_timeout(limit()).unwrap();
 }
 
 #[test]

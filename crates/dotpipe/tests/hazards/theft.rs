@@ -115,10 +115,10 @@ fn clients_that_were_queued_before_the_theft_are_served() {
     let clients = [client(&name), client(&name)];
     fs::remove_file(&name).unwrap();
     for _ in &clients {
-        server.wait_for_connection().unwrap();
+        server.wait_for_connection_timeout(limit()).unwrap();
         server.disconnect().unwrap();
     }
-    error_of(server.wait_for_connection(), ErrorKind::NameLost);
+    error_of(server.wait_for_connection_timeout(limit()), ErrorKind::NameLost);
 }
 
 #[test]
@@ -159,11 +159,11 @@ fn the_name_can_be_had_again_once_it_is_free() {
     let name = name_in(&folder);
     let lost = server(&name);
     fs::remove_file(&name).unwrap();
-    error_of(lost.wait_for_connection(), ErrorKind::NameLost);
+    error_of(lost.wait_for_connection_timeout(limit()), ErrorKind::NameLost);
     lost.close();
     let again = server(&name);
     let _client = client(&name);
-    again.wait_for_connection().unwrap();
+    again.wait_for_connection_timeout(limit()).unwrap();
     drop((lost, again));
     nothing_left(&folder, &[]);
 }
