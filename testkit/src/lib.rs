@@ -30,9 +30,7 @@ pub fn limit() -> Duration {
     match std::env::var("DOTPIPE_TEST_LIMIT_FACTOR") {
         Ok(text) => match text.parse::<f64>() {
             Ok(factor) if factor.is_finite() && factor > 0.0 => LIMIT.mul_f64(factor),
-            _ => panic!(
-                "DOTPIPE_TEST_LIMIT_FACTOR is '{text}'; set it to a positive number such as 4, or unset it"
-            ),
+            _ => panic!("DOTPIPE_TEST_LIMIT_FACTOR is '{text}'; set it to a positive number such as 4, or unset it"),
         },
         Err(_) => LIMIT,
     }
@@ -71,10 +69,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let (start, limit) = (Instant::now(), limit());
     let mut pause = Duration::from_micros(100);
     while !condition() {
-        assert!(
-            start.elapsed() < limit,
-            "after {limit:?} still not so: {what}"
-        );
+        assert!(start.elapsed() < limit, "after {limit:?} still not so: {what}");
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     }

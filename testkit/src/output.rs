@@ -42,9 +42,7 @@ impl Output {
             loop {
                 match source.read(&mut buffer) {
                     Ok(0) => break,
-                    Ok(count) => {
-                        collector.change(|state| state.bytes.extend_from_slice(&buffer[..count]))
-                    }
+                    Ok(count) => collector.change(|state| state.bytes.extend_from_slice(&buffer[..count])),
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(_) => break,
                 }
@@ -94,11 +92,7 @@ impl Output {
         self.0.changed.notify_all();
     }
 
-    fn wait<'a>(
-        &'a self,
-        state: MutexGuard<'a, State>,
-        deadline: Instant,
-    ) -> Option<MutexGuard<'a, State>> {
+    fn wait<'a>(&'a self, state: MutexGuard<'a, State>, deadline: Instant) -> Option<MutexGuard<'a, State>> {
         let left = deadline.checked_duration_since(Instant::now())?;
         Some(
             self.0
@@ -122,8 +116,7 @@ impl State {
             let complete = newline.is_some() || self.ended;
             let prompt = needle.ends_with(b": ") && line.ends_with(needle);
             if (complete || prompt) && contains(line, needle) {
-                let line =
-                    String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned();
+                let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned();
                 self.searched = start + newline.map_or(rest.len(), |at| at + 1);
                 return Some(line);
             }

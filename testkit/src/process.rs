@@ -69,10 +69,9 @@ impl Process {
         let pid = Pid::from_child(&child);
         let watcher = thread::spawn(move || {
             // NOWAIT leaves the zombie, and with it the pid, for the owner to reap.
-            while let Err(rustix::io::Errno::INTR) = rustix::process::waitid(
-                WaitId::Pid(pid),
-                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
-            ) {}
+            while let Err(rustix::io::Errno::INTR) =
+                rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+            {}
             let _ = sender.send(());
         });
         Self {
@@ -138,10 +137,7 @@ impl Process {
         };
         match result {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.fail(&format!(
-                "cannot write {} bytes to its stdin: {error}",
-                bytes.len()
-            )),
+            Ok(Err(error)) => self.fail(&format!("cannot write {} bytes to its stdin: {error}", bytes.len())),
             Err(_) => self.fail(&format!(
                 "it did not read {} bytes from its stdin within {:?}",
                 bytes.len(),
@@ -213,10 +209,7 @@ impl Process {
     fn no_line(&self, stream: &str, needle: &str, missing: Missing) -> ! {
         match missing {
             Missing::Ended => self.fail(&format!("its {stream} ended without the line '{needle}'")),
-            Missing::Late => self.fail(&format!(
-                "no line '{needle}' came on its {stream} within {:?}",
-                limit()
-            )),
+            Missing::Late => self.fail(&format!("no line '{needle}' came on its {stream} within {:?}", limit())),
         }
     }
 
@@ -226,10 +219,7 @@ impl Process {
             "{} (pid {}): {what}\n{}",
             self.command,
             self.pid(),
-            transcript(
-                &self.stdout.bytes(),
-                &String::from_utf8_lossy(&self.stderr.bytes())
-            )
+            transcript(&self.stdout.bytes(), &String::from_utf8_lossy(&self.stderr.bytes()))
         )
     }
 }

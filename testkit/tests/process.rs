@@ -13,9 +13,7 @@ fn sh(script: &str) -> Process {
 
 #[test]
 fn a_conversation() {
-    let mut child = sh(
-        "printf 'Enter text: '; read line; echo got $line; echo note >&2; cat >/dev/null; exit 3",
-    );
+    let mut child = sh("printf 'Enter text: '; read line; echo got $line; echo note >&2; cat >/dev/null; exit 3");
     child.wait_for_stdout("Enter text: ");
     child.write_line("hello");
     assert_eq!(child.wait_for_stdout("got"), "got hello");
@@ -88,10 +86,7 @@ fn a_write_to_a_closed_stdin_fails() {
 fn a_result_comes_back_from_within_the_limit_and_a_panic_too() {
     assert_eq!(within_limit("adding", || 1 + 1), 2);
     let failure = catch_unwind(|| within_limit("failing", || panic!("on purpose")));
-    assert_eq!(
-        *failure.unwrap_err().downcast::<&str>().unwrap(),
-        "on purpose"
-    );
+    assert_eq!(*failure.unwrap_err().downcast::<&str>().unwrap(), "on purpose");
 }
 
 #[test]

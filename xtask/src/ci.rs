@@ -27,13 +27,7 @@ pub(crate) fn ci() -> Outcome {
     step(
         "documentation",
         cargo()
-            .args([
-                "doc",
-                "--locked",
-                "--workspace",
-                "--no-deps",
-                "--all-features",
-            ])
+            .args(["doc", "--locked", "--workspace", "--no-deps", "--all-features"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
     test(&GROUPS.iter().collect::<Vec<_>>(), Skips::AreFailures)
@@ -43,10 +37,7 @@ fn step(name: &str, command: &mut Command) -> Outcome {
     say(format_args!("{name}: {}", crate::line(command)));
     let start = Instant::now();
     run(command).map_err(|problem| format!("{name}: {problem}"))?;
-    say(format_args!(
-        "{name}: ok, {:.1} s",
-        start.elapsed().as_secs_f64()
-    ));
+    say(format_args!("{name}: ok, {:.1} s", start.elapsed().as_secs_f64()));
     Ok(())
 }
 

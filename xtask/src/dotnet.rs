@@ -152,13 +152,7 @@ fn peer() -> Outcome {
         .join(RUNTIMES[0].version);
     let mut mcs = Command::new("mcs");
     // -warn:0 for CS1702, which says of every system assembly that its version differs from the core library's.
-    mcs.args([
-        "-nologo",
-        "-nostdlib",
-        "-noconfig",
-        "-warn:0",
-        "-langversion:latest",
-    ]);
+    mcs.args(["-nologo", "-nostdlib", "-noconfig", "-warn:0", "-langversion:latest"]);
     mcs.arg(format!("-out:{}", stage.join("peer.exe").display()));
     mcs.args(
         REFERENCES
@@ -171,10 +165,7 @@ fn peer() -> Outcome {
     for runtime in RUNTIMES {
         let mut about = Command::new(folder(runtime.name).join("dotnet"));
         about.arg(stage.join("peer.exe")).arg("about");
-        about.envs([
-            ("DOTNET_EnableDiagnostics", "0"),
-            ("COMPlus_EnableDiagnostics", "0"),
-        ]);
+        about.envs([("DOTNET_EnableDiagnostics", "0"), ("COMPlus_EnableDiagnostics", "0")]);
         let said = output(&mut about)?;
         if !said.ends_with(runtime.version) {
             return Err(format!(
@@ -201,10 +192,7 @@ fn requirements() -> String {
 
 /// The peer depends on its source and on the runtimes that it is compiled against.
 fn peer_source() -> String {
-    fs::read_to_string(source("peer.cs")).unwrap_or_default()
-        + &requirements()
-        + RUNTIME_CONFIG
-        + &REFERENCES.join(" ")
+    fs::read_to_string(source("peer.cs")).unwrap_or_default() + &requirements() + RUNTIME_CONFIG + &REFERENCES.join(" ")
 }
 
 fn is_made_from(folder: &Path, text: &str) -> bool {

@@ -68,19 +68,10 @@ mod tests {
                 .find_map(|line| line.strip_prefix("name = "))
                 .unwrap()
                 .trim_matches('"');
-            let count = GROUPS
-                .iter()
-                .filter(|group| group.packages.contains(&name))
-                .count();
+            let count = GROUPS.iter().filter(|group| group.packages.contains(&name)).count();
             assert_eq!(count, 1, "package {name} is in {count} groups");
             found += 1;
         }
-        assert_eq!(
-            found,
-            GROUPS
-                .iter()
-                .map(|group| group.packages.len())
-                .sum::<usize>()
-        );
+        assert_eq!(found, GROUPS.iter().map(|group| group.packages.len()).sum::<usize>());
     }
 }

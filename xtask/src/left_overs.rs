@@ -37,9 +37,7 @@ fn may_stay(path: &Path) -> bool {
     let private = path
         .file_name()
         .is_some_and(|name| name.as_bytes().starts_with(b".dotpipe-"));
-    private
-        && fs::read_dir(path)
-            .is_ok_and(|entries| entries.flatten().all(|entry| entry.path().is_file()))
+    private && fs::read_dir(path).is_ok_and(|entries| entries.flatten().all(|entry| entry.path().is_file()))
 }
 
 fn describe(path: &Path, folder: &Path) -> String {
@@ -53,9 +51,7 @@ fn describe(path: &Path, folder: &Path) -> String {
                 .flatten()
                 .flatten()
                 .map(|entry| entry.file_name());
-            let names: Vec<_> = names
-                .map(|name| name.to_string_lossy().into_owned())
-                .collect();
+            let names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
             return format!("folder {shown} with [{}]", names.join(", "));
         }
         Ok(_) => "file",
@@ -80,9 +76,7 @@ fn processes(folder: &Path) -> Vec<String> {
                 String::from_utf8_lossy(&line).replace('\0', " ").trim_end()
             ));
             // By the shell's kill, as there may be no program of that name.
-            let _ = Command::new("sh")
-                .args(["-c", &format!("kill -9 {pid}")])
-                .status();
+            let _ = Command::new("sh").args(["-c", &format!("kill -9 {pid}")]).status();
         }
     }
     found

@@ -59,15 +59,9 @@ fn parse(arguments: &[String]) -> Outcome<Task> {
                 let group = GROUPS.iter().find(|group| group.name == *name);
                 group.ok_or_else(|| format!("there is no group of tests called '{name}'"))
             };
-            names
-                .iter()
-                .map(find)
-                .collect::<Outcome<_>>()
-                .map(Task::Test)
+            names.iter().map(find).collect::<Outcome<_>>().map(Task::Test)
         }
-        ["ci", extra, ..] | ["help", extra, ..] => {
-            Err(format!("'{extra}' is one argument too many"))
-        }
+        ["ci", extra, ..] | ["help", extra, ..] => Err(format!("'{extra}' is one argument too many")),
         [task, ..] => Err(format!("there is no task called '{task}'")),
     }
 }
@@ -162,10 +156,7 @@ fn line(command: &Command) -> String {
         .file_name()
         .unwrap_or_else(|| command.get_program());
     let words = std::iter::once(program).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -178,12 +169,8 @@ mod tests {
 
     #[test]
     fn tasks_are_recognised() {
-        assert!(
-            matches!(parse(&words("test")), Ok(Task::Test(groups)) if groups.len() == GROUPS.len())
-        );
-        assert!(
-            matches!(parse(&words("test interop")), Ok(Task::Test(groups)) if groups[0].name == "interop")
-        );
+        assert!(matches!(parse(&words("test")), Ok(Task::Test(groups)) if groups.len() == GROUPS.len()));
+        assert!(matches!(parse(&words("test interop")), Ok(Task::Test(groups)) if groups[0].name == "interop"));
         assert!(matches!(parse(&words("ci")), Ok(Task::Ci)));
         assert!(matches!(parse(&words("test --help")), Ok(Task::Help)));
     }

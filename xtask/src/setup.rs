@@ -83,11 +83,7 @@ pub(crate) fn provide(needs: &[Need]) -> Vec<String> {
     }
     let mut missing = install(&programs);
     if needs.contains(&Need::Dotnet) {
-        missing.extend(
-            dotnet::provide()
-                .err()
-                .map(|problem| format!(".NET: {problem}")),
-        );
+        missing.extend(dotnet::provide().err().map(|problem| format!(".NET: {problem}")));
     }
     missing
 }
@@ -108,9 +104,7 @@ fn lock() -> Outcome<File> {
         }
         Ok(file)
     };
-    take().map_err(|error: std::io::Error| {
-        format!("cannot lock {} for the set-up: {error}", path.display())
-    })
+    take().map_err(|error: std::io::Error| format!("cannot lock {} for the set-up: {error}", path.display()))
 }
 
 /// Installs those of `programs` that are not here, by one call of apt-get, and says which are still missing.
@@ -131,12 +125,7 @@ fn install(programs: &[Program]) -> Vec<String> {
         Err(problem) => problem,
     };
     wanted.retain(|program| !program.is_here());
-    let describe = |program: &Program| {
-        format!(
-            "{}: install the package {}: {reason}",
-            program.name, program.package
-        )
-    };
+    let describe = |program: &Program| format!("{}: install the package {}: {reason}", program.name, program.package);
     wanted.iter().map(describe).collect()
 }
 
@@ -151,20 +140,8 @@ fn apt_get(packages: &[&str]) -> Outcome {
     output(Command::new("apt-get").arg("--version"))
         .map_err(|_| "there is no apt-get here to install it with".to_owned())?;
     let apt = |time_limit: &[&str], arguments: &[&str]| {
-        let options = [
-            "-q",
-            "-y",
-            "-o",
-            "DPkg::Lock::Timeout=300",
-            "-o",
-            "Acquire::Retries=3",
-        ];
-        let network = [
-            "-o",
-            "Acquire::http::Timeout=30",
-            "-o",
-            "Acquire::https::Timeout=30",
-        ];
+        let options = ["-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"];
+        let network = ["-o", "Acquire::http::Timeout=30", "-o", "Acquire::https::Timeout=30"];
         let words = [
             sudo,
             time_limit,
@@ -172,20 +149,13 @@ fn apt_get(packages: &[&str]) -> Outcome {
             &options,
             &network,
         ];
-        let words: Vec<_> = words
-            .concat()
-            .into_iter()
-            .chain(arguments.iter().copied())
-            .collect();
+        let words: Vec<_> = words.concat().into_iter().chain(arguments.iter().copied()).collect();
         output(Command::new(words[0]).args(&words[1..])).map(drop)
     };
     // What uses the network may be killed at any time; the installation itself may not.
     let limit = ["timeout", "900"];
     let install = ["install", "--no-install-recommends"];
     apt(&limit, &["update"])?;
-    apt(
-        &limit,
-        &[&install, &["--download-only"][..], packages].concat(),
-    )?;
+    apt(&limit, &[&install, &["--download-only"][..], packages].concat())?;
     apt(&[], &[&install, packages].concat())
 }

@@ -20,10 +20,7 @@ pub(crate) enum Skips {
 /// Installs what `groups` need and runs their tests. All of them run even if some fail.
 pub(crate) fn test(groups: &[&Group], skips: Skips) -> Outcome {
     let mut summary = Summary::default();
-    let needs: Vec<_> = groups
-        .iter()
-        .flat_map(|group| group.needs.iter().copied())
-        .collect();
+    let needs: Vec<_> = groups.iter().flat_map(|group| group.needs.iter().copied()).collect();
     for missing in setup::provide(&needs) {
         match skips {
             Skips::Allowed => summary.skipped.push(missing),
@@ -49,10 +46,7 @@ pub(crate) fn test(groups: &[&Group], skips: Skips) -> Outcome {
         command
             .env("TMPDIR", folder.temporary())
             .env("DOTPIPE_SKIP_LOG", folder.skip_log());
-        command.env(
-            "DOTPIPE_NO_SKIP",
-            if skips == Skips::AreFailures { "1" } else { "" },
-        );
+        command.env("DOTPIPE_NO_SKIP", if skips == Skips::AreFailures { "1" } else { "" });
         let outcome = run(&mut command);
         let seconds = start.elapsed().as_secs_f64();
         summary.lines.push(match &outcome {
@@ -118,8 +112,7 @@ struct RunFolder(PathBuf);
 impl RunFolder {
     fn make() -> Outcome<Self> {
         // A socket's path has at most 107 bytes, and the tests add folders and names of their own.
-        let parent = Some(std::env::temp_dir())
-            .filter(|path| path.is_absolute() && path.as_os_str().len() <= 24);
+        let parent = Some(std::env::temp_dir()).filter(|path| path.is_absolute() && path.as_os_str().len() <= 24);
         let parent = parent.unwrap_or_else(|| Path::new("/tmp").to_owned());
         let nanos = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -127,11 +120,8 @@ impl RunFolder {
         let folder = parent.join(format!("dpt-{:x}-{:x}", std::process::id(), nanos & 0xffff));
         // Others may pass through, as some tests start processes of other users; each test's own folder is private.
         let make = |path: &Path| {
-            let made = fs::create_dir(path)
-                .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o711)));
-            made.map_err(|error| {
-                format!("cannot make the tests' folder {}: {error}", path.display())
-            })
+            let made = fs::create_dir(path).and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o711)));
+            made.map_err(|error| format!("cannot make the tests' folder {}: {error}", path.display()))
         };
         make(&folder)?;
         let folder = Self(folder);

@@ -75,22 +75,46 @@ impl Connection {
         }
     }
 
-    /// Waits for this thread's turn in a direction that several threads share, within the direction's limit.
-    pub(crate) fn turn(&self, way: Way) -> Result<Turn<'_>> {
+    /// Waits for this thread's turn in a direction that several threads share.
+    fn turn(&self, way: Way, deadline: Deadline) -> Result<Turn<'_>> {
         let side = self.side(way);
-        let deadline = Deadline::of_limit(side.limit());
         side.turn
             .take(deadline)
             .ok_or_else(|| self.timed_out(way, side.limit()))
     }
 
+    /// As [`read`](Self::read), in turn with other threads; waiting for the turn counts against the limit.
+    pub(crate) fn read_in_turn(&self, buffer: &mut [u8]) -> Result<usize> {
+        let deadline = Deadline::of_limit(self.side(Way::Reading).limit());
+        let _turn = self.turn(Way::Reading, deadline)?;
+        self.read_until(buffer, Some(deadline))
+    }
+
+    /// As [`write`](Self::write), in turn with other threads; waiting for the turn counts against the limit.
+    pub(crate) fn write_in_turn(&self, bytes: &[u8]) -> Result<usize> {
+        let deadline = Deadline::of_limit(self.side(Way::Writing).limit());
+        let _turn = self.turn(Way::Writing, deadline)?;
+        self.write_until(bytes, Some(deadline))
+    }
+
     /// Reads what has arrived, or waits for it within the limit. `Ok(0)` is the end, and at once for an empty buffer.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+        self.read_until(buffer, None)
+    }
+
+    /// Writes all of `bytes`, waiting for room within the limit.
+    ///
+    /// If the limit, a cancellation or an error comes after a part was written, that part's length is the result.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize> {
+        self.write_until(bytes, None)
+    }
+
+    /// The clock is asked only when there is something to wait for: `None` starts the limit then.
+    fn read_until(&self, buffer: &mut [u8], mut deadline: Option<Deadline>) -> Result<usize> {
         self.check(Way::Reading)?;
         if buffer.is_empty() {
             return Ok(0);
         }
-        let mut deadline = None;
         loop {
             match self.transport.try_read(buffer) {
                 // This side's own end looks like the peer's.
@@ -109,13 +133,9 @@ impl Connection {
         }
     }
 
-    /// Writes all of `bytes`, waiting for room within the limit.
-    ///
-    /// If the limit, a cancellation or an error comes after a part was written, that part's length is the result.
-    pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize> {
+    fn write_until(&self, bytes: &[u8], mut deadline: Option<Deadline>) -> Result<usize> {
         self.check(Way::Writing)?;
         let mut written = 0;
-        let mut deadline = None;
         while written < bytes.len() {
             let outcome = match self.transport.try_write(&bytes[written..]) {
                 Ok(count) => {

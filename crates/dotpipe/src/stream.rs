@@ -281,16 +281,12 @@ impl PipeStream {
 
     fn read_shared(&self, buffer: &mut [u8]) -> io::Result<usize> {
         check_direction(self.direction, Way::Reading)?;
-        let connection = self.connection()?;
-        let _turn = connection.turn(Way::Reading)?;
-        Ok(connection.read(buffer)?)
+        Ok(self.connection()?.read_in_turn(buffer)?)
     }
 
     fn write_shared(&self, bytes: &[u8]) -> io::Result<usize> {
         check_direction(self.direction, Way::Writing)?;
-        let connection = self.connection()?;
-        let _turn = connection.turn(Way::Writing)?;
-        Ok(connection.write(bytes)?)
+        Ok(self.connection()?.write_in_turn(bytes)?)
     }
 
     /// Fails where .NET's `Flush` does; there is nothing to flush.

@@ -78,6 +78,8 @@ impl Side {
 pub(crate) struct Control {
     pub(crate) reading: Side,
     pub(crate) writing: Side,
+    /// One thread at a time waits for a connection, so that none is made that nobody will use.
+    pub(crate) connecting: FairLock,
     canceled: AtomicBool,
     sleepers: Mutex<Vec<Arc<Alarm>>>,
 }

@@ -60,11 +60,13 @@ impl Listener {
                 .advice(format!("It belongs to {}; remove it.", user_for_text(entry.owner))));
             }
         };
-        lock.write_record(&owner.to_record())
-            .map_err(|error| Error::system("writing the lock file of", path, error))?;
         folder.sweep(&file_name, &lock);
-        let published =
-            Draft::prepare(&folder, &file_name, path, &security).and_then(|draft| draft.publish(path, first));
+        let recorded = lock.write_record(&owner.to_record());
+        let published = recorded
+            .map_err(|error| Error::system("writing the lock file of", path, error))
+            .and_then(|()| Draft::prepare(&folder, &file_name, path, &security))
+            .and_then(|draft| draft.publish(path, first));
+
         match published {
             Ok((socket, file)) => {
                 let removal = Watch::for_removal(path).ok();
@@ -387,7 +389,7 @@ fn in_the_way(path: &Path, there: &Entry) -> Error {
         EntryKind::Link => "A symbolic link",
         EntryKind::Socket | EntryKind::Other => "A special file",
     };
-    Error::system("creating", path, io::Error::from(io::ErrorKind::AddrInUse)).advice(format!(
+    Error::system("creating", path, sys::address_in_use()).advice(format!(
         "{what} of {} is there. dotpipe removes nothing but dead sockets: move it away, or take another name.",
         user_for_text(there.owner)
     ))

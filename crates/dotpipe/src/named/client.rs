@@ -206,6 +206,11 @@ impl NamedPipeClientStream {
     }
 
     fn connect_until(&self, deadline: Deadline) -> Result<()> {
+        let Some(_turn) = self.stream.control().connecting.take(deadline) else {
+            return Err(Error::timed_out()
+                .attempted_on("connecting to", self.stream.path())
+                .advice("Another thread connects the same stream."));
+        };
         let ended = || may_connect(&lock(self.stream.state()));
         let socket = endpoint::connect(self.stream.path(), self.policy, self.stream.control(), deadline, ended)?;
         let connection = super::connection_over(&self.stream, socket, self.inheritability)?;

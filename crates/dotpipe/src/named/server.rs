@@ -266,6 +266,11 @@ impl NamedPipeServerStream {
 
     fn wait_until(&self, deadline: Deadline) -> Result<()> {
         self.check_may_wait()?;
+        let Some(_turn) = self.stream.control().connecting.take(deadline) else {
+            return Err(Error::timed_out()
+                .attempted_on("waiting for a connection on", self.stream.path())
+                .advice("Another thread waits for a connection on the same stream."));
+        };
         let instance = lock(&self.instance).clone();
         let Some(instance) = instance else {
             return Err(Error::invalid_operation(

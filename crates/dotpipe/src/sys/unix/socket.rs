@@ -18,14 +18,10 @@ pub(crate) enum Half {
     Both,
 }
 
-/// A new Unix stream socket that children do not inherit.
+/// A new Unix stream socket, non-blocking, that children do not inherit.
 pub(crate) fn stream_socket() -> io::Result<OwnedFd> {
-    Ok(net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?)
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
 /// Two connected stream sockets, for tests of the transport.
@@ -44,9 +40,8 @@ pub(crate) fn bind(socket: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     Ok(net::bind(socket, &SocketAddrUnix::new(path)?)?)
 }
 
-/// Makes a bound socket listen, with the longest backlog that the system allows, and makes its `accept` non-blocking.
+/// Makes a bound socket listen, with the longest backlog that the system allows.
 pub(crate) fn listen(socket: BorrowedFd<'_>) -> io::Result<()> {
-    super::set_nonblocking(socket, true)?;
     Ok(net::listen(socket, i32::MAX)?)
 }
 
@@ -69,16 +64,19 @@ pub(crate) enum Connecting {
     QueueFull,
 }
 
-/// Tries to connect once, without waiting.
+/// Tries to connect a new socket once, without waiting.
+///
+/// A connected socket is put into blocking mode, for those who take its handle.
 pub(crate) fn try_connect(socket: BorrowedFd<'_>, path: &Path) -> io::Result<Connecting> {
     let address = SocketAddrUnix::new(path)?;
-    super::set_nonblocking(socket, true)?;
-    let outcome = connecting(net::connect(socket, &address));
-    super::set_nonblocking(socket, false)?;
-    outcome
+    let outcome = connecting(net::connect(socket, &address))?;
+    if matches!(outcome, Connecting::Done | Connecting::QueueFull) {
+        super::set_nonblocking(socket, false)?;
+    }
+    Ok(outcome)
 }
 
-/// Waits in the kernel, no longer than `limit`, for room in the queue of a server whose queue was full.
+/// Waits in the kernel, no longer than `limit`, for room in a server's queue, after [`try_connect`] found it full.
 ///
 /// A non-blocking connect gives EAGAIN and nothing to poll for; a blocking one with a send time-out waits, keeps the
 /// limit and wakes at the server's next `accept` (`unix(7)`, `SO_SNDTIMEO` in `socket(7)`).
@@ -104,6 +102,11 @@ fn connecting(outcome: Result<(), Errno>) -> io::Result<Connecting> {
         Err(Errno::AGAIN | Errno::INTR) => Ok(Connecting::QueueFull),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The error of an address that something else has.
+pub(crate) fn address_in_use() -> io::Error {
+    Errno::ADDRINUSE.into()
 }
 
 /// Takes what has arrived; `Ok(0)` is the end, `WouldBlock` when nothing is there yet.
