@@ -113,7 +113,9 @@ fn say(what: impl Display) {
 
 /// The project's root folder.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    // Cargo's word at run time, as the project may have been moved together with what was built in it.
+    let xtask = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&xtask)
         .parent()
         .expect("xtask is a folder of the project")
         .to_owned()

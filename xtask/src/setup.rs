@@ -121,7 +121,11 @@ pub(crate) fn provide(needs: &[Need]) -> Vec<String> {
     }
     let mut missing = install(&programs);
     if needs.contains(&Need::Dotnet) {
-        missing.extend(dotnet::provide().err().map(|problem| format!(".NET: {problem}")));
+        missing.extend(
+            dotnet::provide()
+                .err()
+                .map(|problem| format!("set-up: .NET is missing: {problem}")),
+        );
     }
     // Without its programs a set-up can only fail once more, with a text that says less.
     if missing.is_empty() && needs.contains(&Need::Cross) {
@@ -174,7 +178,10 @@ fn install(programs: &[Program]) -> Vec<String> {
         Err(problem) => problem,
     };
     wanted.retain(|program| !program.is_here());
-    let describe = |program: &Program| format!("{}: install the package {}: {reason}", program.name, program.package);
+    let describe = |program: &Program| {
+        let Program { name, package, .. } = program;
+        format!("set-up: {name}, of the package {package}, is missing: {reason}")
+    };
     wanted.iter().map(describe).collect()
 }
 
@@ -184,7 +191,7 @@ fn apt_get(packages: &[&str]) -> Outcome {
     } else if output(Command::new("sudo").args(["-n", "true"])).is_ok() {
         &["sudo", "-n"]
     } else {
-        return Err("not root, and sudo asks for a password".into());
+        return Err("only root can install it, and sudo is not here or asks for a password".into());
     };
     output(Command::new("apt-get").arg("--version"))
         .map_err(|_| "there is no apt-get here to install it with".to_owned())?;

@@ -117,7 +117,7 @@ impl Error {
 
     /// Says what was attempted, and on which path.
     pub(crate) fn attempted_on(mut self, attempt: &str, path: &Path) -> Self {
-        self.0.attempt = format!("{attempt} {}", crate::name::printable(path.as_os_str()));
+        self.0.attempt = format!("{attempt} {}", crate::text::printable(path.as_os_str()));
         self.0.path = Some(path.to_owned());
         self
     }
@@ -177,11 +177,12 @@ impl Error {
             io::ErrorKind::PermissionDenied => {
                 let text = format!(
                     "Access to the path '{}' is denied.",
-                    crate::name::printable(path.as_os_str())
+                    crate::text::printable(path.as_os_str())
                 );
                 Self::new(ErrorKind::UnauthorizedAccess, text)
             }
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::broken(),
+            io::ErrorKind::Unsupported => Self::not_supported("Operation is not supported on this platform."),
             _ => Self::new(ErrorKind::Io, capitalized(&source)),
         }
         .attempted_on(attempt, path)
@@ -280,6 +281,7 @@ mod tests {
         assert_eq!(class(libc::EACCES), ErrorKind::UnauthorizedAccess);
         assert_eq!(class(libc::EPIPE), ErrorKind::Broken);
         assert_eq!(class(libc::ECONNRESET), ErrorKind::Broken);
+        assert_eq!(class(libc::ENOSYS), ErrorKind::NotSupported);
         assert_eq!(class(libc::ENOSPC), ErrorKind::Io);
     }
 

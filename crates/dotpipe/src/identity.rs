@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use crate::sys::{self, PeerCredentials};
 
@@ -45,8 +44,7 @@ impl Peer {
 
     /// Whether the user has no number in this user namespace, and thus cannot be told from others like it.
     pub(crate) fn is_unmapped(&self) -> bool {
-        static OVERFLOW: OnceLock<Option<u32>> = OnceLock::new();
-        *OVERFLOW.get_or_init(sys::overflow_uid) == Some(self.credentials.uid)
+        sys::is_unmapped(self.credentials.uid)
     }
 
     pub(crate) fn is_current_user(&self) -> bool {
@@ -137,7 +135,7 @@ pub(crate) fn name_of_user(uid: u32) -> io::Result<String> {
 pub(crate) fn user_for_text(uid: u32) -> String {
     name_of_user(uid).map_or_else(
         |_| format!("user {uid}"),
-        |name| format!("user '{}'", crate::name::printable(name.as_ref())),
+        |name| format!("user '{}'", crate::text::printable(name.as_ref())),
     )
 }
 

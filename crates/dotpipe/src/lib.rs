@@ -48,6 +48,7 @@ mod options;
 mod security;
 mod stream;
 mod sys;
+mod text;
 mod transport;
 mod wait;
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::sys;
+use crate::text::printable;
 
 /// .NET on Unix puts this before a pipe's name to make a socket's file name.
 pub(crate) const SOCKET_PREFIX: &str = "CoreFxPipe_";
@@ -65,10 +66,9 @@ impl PipeName {
             ));
         }
         if name.is_empty() {
-            return Err(Error::argument(
-                "pipeName",
-                "The name of a pipe cannot be an empty string.",
-            ));
+            return Err(
+                Error::argument("pipeName", "The value cannot be an empty string.").advice("A pipe needs a name.")
+            );
         }
         if name.eq_ignore_ascii_case("anonymous") {
             return Err(Error::out_of_range(
@@ -128,7 +128,7 @@ impl PipeName {
     /// the most that the system takes as a socket's address and .NET therefore reaches.
     pub fn socket_path(&self) -> Result<PathBuf> {
         if self.is_remote() {
-            return Err(Error::not_supported("Access to remote named pipes is not supported by this build.")
+            return Err(Error::not_supported("Access to remote named pipes is not supported on this platform.")
                 .attempted(format!("opening {self}"))
                 .advice("dotpipe was built without the remote feature. Use the server name \".\" for a pipe of this machine."));
         }
@@ -171,26 +171,6 @@ impl std::str::FromStr for PipeName {
     fn from_str(text: &str) -> Result<Self> {
         Self::parse(text)
     }
-}
-
-/// A text for people: control characters and bytes that are no UTF-8 are escaped, so that a stranger's name cannot steer a terminal.
-pub(crate) fn printable(text: &OsStr) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for chunk in text.as_encoded_bytes().utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            // Marks that reorder or hide text are no control characters by class, but deceive all the same.
-            let deceives = matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-            if letter.is_control() || deceives {
-                shown.extend(letter.escape_unicode());
-            } else {
-                shown.push(letter);
-            }
-        }
-        for byte in chunk.invalid() {
-            shown.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    shown
 }
 
 /// Splits `\\HOST\pipe\NAME` and `//HOST/pipe/NAME`; `None` if the text has neither shape.

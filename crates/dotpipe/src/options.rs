@@ -127,6 +127,29 @@ bitflags::bitflags! {
     }
 }
 
+impl PipeOptions {
+    /// Fails for bits that are no option at all, and for options that a stream of this kind does not have.
+    pub(crate) fn check(self, possible: Self) -> Result<()> {
+        if possible.contains(self) {
+            Ok(())
+        } else {
+            let wrong = self - possible;
+            Err(Error::out_of_range("options", "options contains an invalid flag.")
+                .advice(format!("{wrong:?} is nothing for this kind of stream.")))
+        }
+    }
+}
+
+/// The size of a buffer that is asked for, if it is in .NET's range: a C `int`, which is what the system takes.
+pub(crate) fn check_buffer_size(parameter: &'static str, bytes: usize) -> Result<()> {
+    if i32::try_from(bytes).is_ok() {
+        Ok(())
+    } else {
+        let text = format!("{parameter} ('{bytes}') must be a value between 0 and {}.", i32::MAX);
+        Err(Error::out_of_range(parameter, text))
+    }
+}
+
 /// Whether a child process inherits a pipe's handle when it is started in the ordinary way.
 ///
 /// With `Inheritable`, every process started while the handle is open inherits it, as in .NET. To let exactly one

@@ -98,7 +98,9 @@ impl PipeSecurity {
             || (!self.strict && peer.is_root())
             || self.everyone
             || self.users.contains(&peer.uid())
-            || (!self.groups.is_empty() && peer.groups().any(|gid| self.groups.contains(&gid)))
+            || peer
+                .groups()
+                .any(|gid| self.groups.contains(&gid) && !sys::is_unmapped_group(gid))
     }
 }
 
@@ -113,7 +115,7 @@ fn number_of(
     what: &'static str,
     by_name: impl FnOnce(&str) -> std::io::Result<Option<u32>>,
 ) -> Result<u32> {
-    let shown = crate::name::printable(text.as_ref());
+    let shown = crate::text::printable(text.as_ref());
     match by_name(text) {
         Ok(Some(number)) => Ok(number),
         Ok(None) => text
@@ -139,7 +141,7 @@ impl FromStr for PipeSecurity {
                 Some(("user", name)) if !name.is_empty() => security.allow_user_named(name),
                 Some(("group", name)) if !name.is_empty() => security.allow_group_named(name),
                 _ => {
-                    let shown = crate::name::printable(part.as_ref());
+                    let shown = crate::text::printable(part.as_ref());
                     Err(Error::argument("pipeSecurity", format!("'{shown}' names nobody."))
                         .advice("Use current-user, everyone, or a list such as user:alice,group:staff."))
                 }

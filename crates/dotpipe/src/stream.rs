@@ -24,7 +24,16 @@ pub struct PipeStream {
     state: Mutex<State>,
     control: Arc<Control>,
     direction: PipeDirection,
+    kind: Kind,
     path: PathBuf,
+}
+
+/// Which stream this is the common part of, where that makes a difference to the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Anonymous,
+    NamedServer,
+    NamedClient,
 }
 
 /// Where a stream is in its life.
@@ -51,11 +60,18 @@ impl State {
 }
 
 impl PipeStream {
-    pub(crate) fn new(state: State, control: Arc<Control>, direction: PipeDirection, path: PathBuf) -> Self {
+    pub(crate) fn new(
+        kind: Kind,
+        state: State,
+        control: Arc<Control>,
+        direction: PipeDirection,
+        path: PathBuf,
+    ) -> Self {
         Self {
             state: Mutex::new(state),
             control,
             direction,
+            kind,
             path,
         }
     }
@@ -165,15 +181,21 @@ impl PipeStream {
     ///
     /// # Errors
     ///
-    /// NotSupported for [`Message`](PipeTransmissionMode::Message), since the pipe carries bytes, and as [`transmission_mode`](Self::transmission_mode).
+    /// NotSupported for [`Message`](PipeTransmissionMode::Message), since the pipe carries bytes, and as
+    /// [`transmission_mode`](Self::transmission_mode).
     pub fn set_read_mode(&self, mode: PipeTransmissionMode) -> Result<()> {
-        self.check_property("setting the read mode of")?;
+        const ATTEMPT: &str = "setting the read mode of";
+        self.check_property(ATTEMPT)?;
         match mode {
             PipeTransmissionMode::Byte => Ok(()),
-            PipeTransmissionMode::Message => Err(Error::not_supported(
-                "Message read mode is not supported on a pipe that carries bytes.",
-            )
-            .attempted_on("setting the read mode of", &self.path)),
+            PipeTransmissionMode::Message => {
+                let text = if self.kind == Kind::Anonymous {
+                    "Anonymous pipes do not support PipeTransmissionMode.Message ReadMode."
+                } else {
+                    "Message transmission mode is not supported on this platform."
+                };
+                Err(Error::not_supported(text).attempted_on(ATTEMPT, &self.path))
+            }
         }
     }
 
@@ -189,14 +211,16 @@ impl PipeStream {
         ))
     }
 
-    /// Fails where a property that a server has before its connection cannot be read.
+    /// Fails where a property cannot be read. A server has its properties before the connection, a client has not.
     fn check_property(&self, attempt: &str) -> Result<()> {
-        match &*lock(&self.state) {
+        let state = lock(&self.state);
+        match &*state {
             State::Connected(connection) if connection.is_broken() => {
                 Err(Error::broken().attempted_on(attempt, &self.path))
             }
+            State::WaitingToConnect if self.kind == Kind::NamedClient => state.connection().map(drop),
             State::Closed => Err(Error::closed()),
-            _ => Ok(()),
+            State::Connected(_) | State::WaitingToConnect | State::Disconnected => Ok(()),
         }
     }
 
@@ -233,7 +257,6 @@ impl PipeStream {
     /// Broken if the other end left without reading all, TimedOut, Canceled, InvalidOperation without a connection,
     /// NotSupported on a stream that cannot be written.
     pub fn wait_for_pipe_drain(&self) -> Result<()> {
-        check_direction(self.direction, Way::Writing)?;
         self.connection()?.drain()
     }
 

@@ -115,7 +115,11 @@ impl Control {
         deadline: Deadline,
         still: impl FnOnce() -> bool,
     ) -> Result<Woken> {
-        let alarm = Alarm::of_this_thread().map_err(|e| wait_failed(&e))?;
+        let alarm = match Alarm::of_this_thread() {
+            Ok(alarm) => alarm,
+            Err(error) if sys::is_shortage(&error) => return self.wait_without_alarm(interests, deadline, still),
+            Err(error) => return Err(wait_failed(&error)),
+        };
         let sleeping = Sleeping::new(self, alarm);
         self.check()?;
         if !still() {
@@ -126,6 +130,24 @@ impl Control {
         drop(sleeping);
         self.check()?;
         Ok(if ready { Woken::Look } else { Woken::TimedOut })
+    }
+
+    /// As [`wait`](Self::wait) for a thread that has no descriptor left to be woken by: it looks again every now and then.
+    fn wait_without_alarm(
+        &self,
+        interests: &[Interest<'_>],
+        deadline: Deadline,
+        still: impl FnOnce() -> bool,
+    ) -> Result<Woken> {
+        self.check()?;
+        if !still() {
+            return Ok(Woken::Look);
+        }
+        let pause = deadline.remaining_within(Duration::from_millis(50));
+        let ready = sys::poll(interests, None, Some(pause)).map_err(|e| wait_failed(&e))?;
+        self.check()?;
+        let over = !ready && deadline.has_passed();
+        Ok(if over { Woken::TimedOut } else { Woken::Look })
     }
 }
 

@@ -52,7 +52,7 @@ impl AnonymousPipeClientStream {
             .ok()
             .filter(|&number| number >= 0)
             .ok_or_else(|| {
-                let shown = crate::name::printable(handle.as_ref());
+                let shown = crate::text::printable(handle.as_ref());
                 Error::argument("pipeHandleAsString", "Handle has been disposed or is invalid.")
                     .attempted(format!("reading the handle '{shown}'"))
                     .advice("A handle is a decimal number, as the server's get_client_handle_as_string gives it.")

@@ -40,6 +40,11 @@ impl ClientHandle {
         self.number
     }
 
+    /// Another descriptor of the same end; `None` once it was given away.
+    pub(super) fn duplicate(&self) -> io::Result<Option<OwnedFd>> {
+        lock(&self.fd).as_ref().map(OwnedFd::try_clone).transpose()
+    }
+
     /// Gives the descriptor away; `None` if that has happened before.
     pub(super) fn take(&self) -> Option<OwnedFd> {
         let mut handles = lock(&HANDLES);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::PipeDirection;
-use crate::stream::{PipeStream, State};
+use crate::stream::{Kind, PipeStream, State};
 use crate::sys::{self, DescriptorKind};
 use crate::transport::{Fifo, Socket, Transport};
 use crate::wait::Control;
@@ -43,7 +43,13 @@ fn connected(transport: Transport, direction: PipeDirection) -> (PipeStream, Arc
         path.clone(),
     ));
     (
-        PipeStream::new(State::Connected(Arc::clone(&connection)), control, direction, path),
+        PipeStream::new(
+            Kind::Anonymous,
+            State::Connected(Arc::clone(&connection)),
+            control,
+            direction,
+            path,
+        ),
         connection,
     )
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::handle::ClientHandle;
 use crate::connection::{Connection, Way};
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{HandleInheritability, PipeDirection};
+use crate::options::{HandleInheritability, PipeDirection, check_buffer_size};
 use crate::stream::{PipeStream, is_pipe_stream};
 use crate::sys;
 use crate::transport::{Fifo, Transport};
@@ -71,8 +71,10 @@ impl AnonymousPipeServerBuilder {
     ///
     /// # Errors
     ///
-    /// NotSupported for [`InOut`](PipeDirection::InOut); Io if the process has no descriptor left.
+    /// ArgumentOutOfRange for a buffer size over `i32::MAX`; NotSupported for [`InOut`](PipeDirection::InOut); Io if the
+    /// process has no descriptor left.
     pub fn create(self) -> Result<AnonymousPipeServerStream> {
+        check_buffer_size("bufferSize", self.buffer_size)?;
         super::check_direction(self.direction)?;
         let failed = |error| Error::new(ErrorKind::Io, "The anonymous pipe could not be made.").with_source(error);
         let (reader, writer) = sys::pipe().map_err(failed)?;
@@ -155,6 +157,19 @@ impl AnonymousPipeServerStream {
     /// To be called once the child has started: while the copy is open, this end never sees the child's end go.
     pub fn dispose_local_copy_of_client_handle(&self) {
         drop(self.client.take());
+    }
+
+    /// A duplicate of the client handle, which children do not inherit: .NET's `ClientSafePipeHandle`.
+    ///
+    /// It keeps the client's end open, and the server from seeing its end, until it is dropped or given away.
+    ///
+    /// # Errors
+    ///
+    /// ObjectDisposed after [`dispose_local_copy_of_client_handle`](Self::dispose_local_copy_of_client_handle), and once
+    /// a client of this process has taken the handle; Io if the process has no descriptor left.
+    pub fn client_safe_pipe_handle(&self) -> Result<OwnedFd> {
+        let failed = |error| Error::new(ErrorKind::Io, "The client handle could not be duplicated.").with_source(error);
+        self.client.duplicate().map_err(failed)?.ok_or_else(Error::closed)
     }
 
     pub(super) fn client(&self) -> &Arc<ClientHandle> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Peer, user_for_text};
-use crate::name::printable;
 use crate::sys::{self, Connecting, Interest, Watch};
+use crate::text::printable;
 use crate::wait::{Control, Deadline, Woken};
 
 /// Which servers a client accepts. Anybody may create a name first in a folder like `/tmp`.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::owner::Owner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::user_for_text;
-use crate::name::printable;
 use crate::sys::{self, Entry, EntryKind, FileId, LockFile, Locking};
+use crate::text::printable;
 
 /// What the name of a socket begins with that a dotpipe server has bound. Clients see it as their peer's address.
 const MARK: &str = "dotpipe1-";
@@ -42,6 +42,9 @@ impl PrivateFolder {
                 failed
             }
         };
+        if sys::is_unmapped(sys::effective_uid()) {
+            return Err(nobodys(&path));
+        }
         sys::make_private_folder(&path).map_err(failed)?;
         match sys::open_folder(&path) {
             Ok((fd, entry)) if entry.owner == sys::effective_uid() && entry.mode & 0o077 == 0 => Ok(Self { fd, path }),
@@ -63,12 +66,34 @@ impl PrivateFolder {
         LockFile::lock_in(self.fd(), &name).map_err(|error| Error::system("locking", &self.path.join(&name), error))
     }
 
-    /// Removes a lock file. The caller holds the lock, so that nobody else can be the owner meanwhile.
-    pub(crate) fn remove_lock(&self, socket_file: &OsStr, _held: &LockFile) {
+    /// Removes a lock file that the caller holds, so that nobody else can be the owner meanwhile.
+    ///
+    /// One that was deleted behind its holder's back is no longer the lock; by its name another process may hold a new one.
+    pub(crate) fn remove_lock(&self, socket_file: &OsStr, held: &LockFile) {
         if let Ok(name) = lock_name(socket_file) {
-            // What cannot be removed is found unlocked by the next owner.
-            let _ = sys::remove_in(self.fd(), &name);
+            if self.id_of(&name).is_ok_and(|there| there == Some(held.id)) {
+                // What cannot be removed is found unlocked by the next owner.
+                let _ = sys::remove_in(self.fd(), &name);
+            }
         }
+    }
+
+    /// The error of a lock file that this user has not made.
+    pub(crate) fn foreign_lock(&self, socket_file: &OsStr, entry: &Entry) -> Error {
+        let path = self.path.join(lock_name(socket_file).unwrap_or_default());
+        let what = match entry.kind {
+            EntryKind::File => "a file",
+            EntryKind::Folder => "a folder",
+            EntryKind::Link => "a symbolic link",
+            EntryKind::Socket | EntryKind::Other => "a special file",
+        };
+        let text = format!("Access to the path '{}' is denied.", printable(path.as_os_str()));
+        Error::new(ErrorKind::UnauthorizedAccess, text)
+            .attempted_on("locking", &path)
+            .advice(format!(
+                "It is {what} of {}, and should be a file of this user: remove it.",
+                user_for_text(entry.owner)
+            ))
     }
 
     /// What the owner of a socket has written of itself; `None` if it is no dotpipe server, or another user's.
@@ -131,6 +156,14 @@ fn marked_prefix(socket_file: &OsStr) -> String {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
     format!("{MARK}{hash:016x}-")
+}
+
+/// The error of a user who looks like others: a private folder would be all of theirs.
+fn nobodys(path: &Path) -> Error {
+    let text = format!("Access to the path '{}' is denied.", printable(path.as_os_str()));
+    Error::new(ErrorKind::UnauthorizedAccess, text)
+        .attempted_on("making the private folder", path)
+        .advice("This process's user has no number in its user namespace, and cannot be told from others there. Map it (as 'unshare --map-current-user' does).")
 }
 
 fn not_private(path: &Path, entry: &Entry) -> Error {

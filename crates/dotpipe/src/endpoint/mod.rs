@@ -3,7 +3,9 @@
 mod connect;
 mod folder;
 mod listener;
+mod liveness;
 mod owner;
+mod publish;
 mod registry;
 
 pub(crate) use connect::{ServerPolicy, connect};

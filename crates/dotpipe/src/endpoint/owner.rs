@@ -4,14 +4,17 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::name::printable;
+use crate::identity::user_for_text;
 use crate::options::{PipeDirection, PipeTransmissionMode};
 use crate::sys;
+use crate::text::printable;
 
 /// The process that holds a pipe's name, and what it says of the pipe. A hint: for people, not for decisions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) pid: Option<u32>,
+    /// The user, where the socket's file tells; no part of the record.
+    pub(crate) user: Option<u32>,
     pub(crate) program: Option<PathBuf>,
     pub(crate) direction: Option<PipeDirection>,
     pub(crate) mode: Option<PipeTransmissionMode>,
@@ -92,6 +95,10 @@ impl fmt::Display for Owner {
             (Some(pid), Some(program)) => write!(f, "process {pid} ({program})"),
             (Some(pid), None) => write!(f, "process {pid}"),
             (None, _) => f.write_str("another process"),
+        }?;
+        match self.user {
+            Some(user) if user != sys::effective_uid() => write!(f, " of {}", user_for_text(user)),
+            _ => Ok(()),
         }
     }
 }

@@ -79,7 +79,7 @@ impl Instance {
 
     pub(crate) fn accept(
         &self,
-        control: &Control,
+        control: &Arc<Control>,
         deadline: Deadline,
         ended: impl Fn() -> Result<()>,
     ) -> Result<Accepted> {
@@ -117,7 +117,7 @@ fn check_further(path: &Path, entry: &Entry, asked: &Instances) -> Result<()> {
     let denied = |why: String| {
         let text = format!(
             "Access to the path '{}' is denied.",
-            crate::name::printable(path.as_os_str())
+            crate::text::printable(path.as_os_str())
         );
         Err(Error::new(ErrorKind::UnauthorizedAccess, text)
             .attempted_on("creating a further instance of", path)

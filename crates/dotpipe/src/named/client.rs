@@ -11,7 +11,7 @@ use crate::endpoint::{self, ServerPolicy};
 use crate::error::{Error, Result};
 use crate::name::PipeName;
 use crate::options::{HandleInheritability, PipeDirection, PipeOptions, TokenImpersonationLevel};
-use crate::stream::{PipeStream, State, is_pipe_stream};
+use crate::stream::{Kind, PipeStream, State, is_pipe_stream};
 use crate::wait::{Control, Deadline, lock};
 
 /// The client's end of a named pipe.
@@ -104,10 +104,8 @@ impl NamedPipeClientBuilder {
             Some(server) => PipeName::with_server(server, &self.name)?,
             None => PipeName::parse(&self.name)?,
         };
-        if self.options.contains(PipeOptions::FIRST_PIPE_INSTANCE) {
-            return Err(Error::out_of_range("options", "options contains an invalid flag.")
-                .advice("FIRST_PIPE_INSTANCE is for servers."));
-        }
+        self.options
+            .check(PipeOptions::all() - PipeOptions::FIRST_PIPE_INSTANCE)?;
         let policy = if self.options.contains(PipeOptions::CURRENT_USER_ONLY) {
             ServerPolicy::Own
         } else if self.any_server_user {
@@ -118,6 +116,7 @@ impl NamedPipeClientBuilder {
         let path = name.socket_path()?;
         Ok(NamedPipeClientStream {
             stream: PipeStream::new(
+                Kind::NamedClient,
                 State::WaitingToConnect,
                 Arc::new(Control::default()),
                 self.direction,
@@ -160,7 +159,7 @@ impl NamedPipeClientStream {
     ///
     /// Io for a descriptor that is no Unix stream socket.
     pub fn from_handle(direction: PipeDirection, handle: OwnedFd) -> Result<Self> {
-        let (stream, name) = super::connected_over(handle, direction)?;
+        let (stream, name) = super::connected_over(Kind::NamedClient, handle, direction)?;
         Ok(Self {
             stream,
             name,
@@ -265,11 +264,13 @@ impl NamedPipeClientStream {
 
     /// A duplicate of the connection's handle. It shares the connection: what one reads the other does not see.
     ///
+    /// It is as [inheritable](HandleInheritability) as the stream: the number of an inheritable one may be told to a child.
+    ///
     /// # Errors
     ///
     /// InvalidOperation without a connection, Io if the process has no descriptor left.
     pub fn safe_pipe_handle(&self) -> Result<OwnedFd> {
-        super::duplicate_handle(&self.stream)
+        super::duplicate_handle(&self.stream, self.inheritability)
     }
 
     /// Splits a connected stream into an owned reading and an owned writing half, for two threads.

@@ -16,7 +16,7 @@ use crate::connection::{Connection, Way};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::PipeName;
 use crate::options::{HandleInheritability, PipeDirection};
-use crate::stream::{PipeStream, State};
+use crate::stream::{Kind, PipeStream, State};
 use crate::sys;
 use crate::transport::{Socket, Transport};
 use crate::wait::Control;
@@ -43,7 +43,7 @@ fn connection_over(
 }
 
 /// A connected stream over a socket that the caller owns, and the name that it goes by.
-fn connected_over(fd: OwnedFd, direction: PipeDirection) -> Result<(PipeStream, PipeName)> {
+fn connected_over(kind: Kind, fd: OwnedFd, direction: PipeDirection) -> Result<(PipeStream, PipeName)> {
     let path = PathBuf::from(format!("/proc/self/fd/{}", sys::number(&fd)));
     if !sys::is_unix_stream(fd.as_fd()) {
         return Err(Error::new(ErrorKind::Io, "Invalid pipe handle.")
@@ -51,16 +51,27 @@ fn connected_over(fd: OwnedFd, direction: PipeDirection) -> Result<(PipeStream, 
             .advice("A named pipe's handle is a Unix stream socket."));
     }
     let name = PipeName::parse(&path)?;
-    let stream = PipeStream::new(State::WaitingToConnect, Arc::new(Control::default()), direction, path);
+    let stream = PipeStream::new(
+        kind,
+        State::WaitingToConnect,
+        Arc::new(Control::default()),
+        direction,
+        path,
+    );
     let connection = connection_over(&stream, fd, HandleInheritability::None)?;
     *crate::wait::lock(stream.state()) = State::Connected(connection);
     Ok((stream, name))
 }
 
-/// A duplicate of a connected stream's handle.
-fn duplicate_handle(stream: &PipeStream) -> Result<OwnedFd> {
+/// A duplicate of a connected stream's handle, which children inherit if they inherit the stream's own.
+fn duplicate_handle(stream: &PipeStream, inheritability: HandleInheritability) -> Result<OwnedFd> {
     let connection = stream.connection()?;
-    let duplicate = connection.transport().as_fd().try_clone_to_owned();
+    let duplicate = connection.transport().as_fd().try_clone_to_owned().and_then(|fd| {
+        if inheritability == HandleInheritability::Inheritable {
+            sys::set_inheritable(fd.as_fd(), true)?;
+        }
+        Ok(fd)
+    });
     duplicate.map_err(|error| Error::system("duplicating the handle of", stream.path(), error))
 }
 

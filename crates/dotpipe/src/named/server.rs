@@ -10,9 +10,9 @@ use crate::endpoint::{Instance, Instances};
 use crate::error::{Error, Result};
 use crate::identity::ClientIdentity;
 use crate::name::PipeName;
-use crate::options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmissionMode};
+use crate::options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmissionMode, check_buffer_size};
 use crate::security::PipeSecurity;
-use crate::stream::{PipeStream, State, is_pipe_stream};
+use crate::stream::{Kind, PipeStream, State, is_pipe_stream};
 use crate::sys;
 use crate::wait::{Control, Deadline, lock};
 use std::sync::{Arc, Mutex};
@@ -132,6 +132,9 @@ impl NamedPipeServerBuilder {
     /// something else than a socket is there, and for the system's failures.
     pub fn create(self) -> Result<NamedPipeServerStream> {
         let name = PipeName::parse(&self.name)?;
+        self.options.check(PipeOptions::all())?;
+        check_buffer_size("inBufferSize", self.in_buffer_size)?;
+        check_buffer_size("outBufferSize", self.out_buffer_size)?;
         let max = match self.max_instances {
             NamedPipeServerStream::MAX_ALLOWED_SERVER_INSTANCES => None,
             1..=254 => Some(self.max_instances.unsigned_abs()),
@@ -174,6 +177,7 @@ impl NamedPipeServerBuilder {
         )?;
         Ok(NamedPipeServerStream {
             stream: PipeStream::new(
+                Kind::NamedServer,
                 State::WaitingToConnect,
                 Arc::new(Control::default()),
                 self.direction,
@@ -222,7 +226,7 @@ impl NamedPipeServerStream {
     ///
     /// Io for a descriptor that is no Unix stream socket.
     pub fn from_handle(direction: PipeDirection, handle: OwnedFd) -> Result<Self> {
-        let (stream, name) = super::connected_over(handle, direction)?;
+        let (stream, name) = super::connected_over(Kind::NamedServer, handle, direction)?;
         let inheritability = HandleInheritability::None;
         Ok(Self {
             stream,
@@ -393,11 +397,13 @@ impl NamedPipeServerStream {
 
     /// A duplicate of the connection's handle. It shares the connection: what one reads the other does not see.
     ///
+    /// It is as [inheritable](HandleInheritability) as the stream: the number of an inheritable one may be told to a child.
+    ///
     /// # Errors
     ///
     /// InvalidOperation without a connection, Io if the process has no descriptor left.
     pub fn safe_pipe_handle(&self) -> Result<OwnedFd> {
-        super::duplicate_handle(&self.stream)
+        super::duplicate_handle(&self.stream, self.inheritability)
     }
 
     /// Splits a connected stream into an owned reading and an owned writing half, for two threads.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// The process that called `connect` or `listen` at the other end, as the kernel saw it then (`SO_PEERCRED`, `unix(7)`).
 ///
@@ -88,17 +89,27 @@ pub(crate) fn peer_process(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The number that stands for users who have none in this user namespace; `None` where every user has one.
+/// Whether this number stands for all users who have none in this user namespace (`user_namespaces(7)`).
 ///
-/// Two unmapped users look alike, so that it must never be compared with anything (`user_namespaces(7)`).
-pub(crate) fn overflow_uid() -> Option<u32> {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let everybody_is_mapped = map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
-    if everybody_is_mapped {
-        return None;
-    }
-    let overflow = std::fs::read_to_string("/proc/sys/kernel/overflowuid")
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    Some(overflow.unwrap_or(65534))
+/// Two such users look alike, so that it must never be compared with anything. Where every user has a number, it is one
+/// user's as any other. The namespace may change while the process runs.
+pub(crate) fn is_unmapped(uid: u32) -> bool {
+    static OVERFLOW: OnceLock<u32> = OnceLock::new();
+    uid == *OVERFLOW.get_or_init(|| overflow_number("overflowuid")) && !maps_all("uid_map")
+}
+
+/// As [`is_unmapped`], for a group.
+pub(crate) fn is_unmapped_group(gid: u32) -> bool {
+    static OVERFLOW: OnceLock<u32> = OnceLock::new();
+    gid == *OVERFLOW.get_or_init(|| overflow_number("overflowgid")) && !maps_all("gid_map")
+}
+
+fn overflow_number(file: &str) -> u32 {
+    let text = std::fs::read_to_string(format!("/proc/sys/kernel/{file}")).unwrap_or_default();
+    text.trim().parse().unwrap_or(65534)
+}
+
+fn maps_all(file: &str) -> bool {
+    let map = std::fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }

@@ -16,6 +16,7 @@ const UNIX_DIAG_VFS: u16 = 1;
 const HEADER: usize = 16;
 /// `struct unix_diag_msg`: family, type, state, padding, inode, cookie.
 const UNIX_DIAG_MESSAGE: usize = 16;
+const TCP_ESTABLISHED: u8 = 1;
 const TCP_LISTEN: u8 = 10;
 
 /// A socket that is bound to a file.
@@ -27,9 +28,11 @@ pub(crate) struct BoundSocket {
     file: FileId,
 }
 
-/// The socket bound to this file, whatever its state; a listening one before others.
+/// The socket that serves this file, or is about to: a listening one before others.
 ///
-/// The table holds this network namespace's sockets only: that nothing is found proves nothing.
+/// Connections do not count. Each that a server accepts shows the file of the socket that listened, and it may outlive
+/// that socket by far, in a child of a server that is dead. The table holds this network namespace's sockets only: that
+/// nothing is found proves nothing.
 pub(crate) fn socket_bound_to(file: FileId) -> io::Result<Option<BoundSocket>> {
     let mut found = bound_sockets()?;
     found.retain(|socket| socket.file == narrowed(file));
@@ -117,7 +120,10 @@ fn read_answer(mut bytes: &[u8], found: &mut Vec<BoundSocket>) -> io::Result<boo
 }
 
 fn read_socket(message: &[u8]) -> Option<BoundSocket> {
-    let (listens, own_number) = (message[2] == TCP_LISTEN, number(message, 4));
+    let (state, own_number) = (message[2], number(message, 4));
+    if state == TCP_ESTABLISHED {
+        return None;
+    }
     let mut attributes = &message[UNIX_DIAG_MESSAGE..];
     while attributes.len() >= 4 {
         let length = usize::from(u16::from_ne_bytes([attributes[0], attributes[1]]));
@@ -132,7 +138,7 @@ fn read_socket(message: &[u8]) -> Option<BoundSocket> {
             };
             return Some(BoundSocket {
                 number: own_number,
-                listens,
+                listens: state == TCP_LISTEN,
                 file,
             });
         }
@@ -164,6 +170,19 @@ mod tests {
         let socket = socket_bound_to(file).unwrap().unwrap();
         assert!(socket.listens);
         assert_eq!(sys::holder_of_socket(socket.number), Some(std::process::id()));
+        drop(listener);
+        assert_eq!(socket_bound_to(file).unwrap(), None);
+    }
+
+    #[test]
+    fn a_connection_does_not_stand_for_its_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let file = sys::entry(&path).unwrap().unwrap().id;
+        let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let _connection = listener.accept().unwrap();
+        assert!(socket_bound_to(file).unwrap().is_some());
         drop(listener);
         assert_eq!(socket_bound_to(file).unwrap(), None);
     }

@@ -1,8 +1,11 @@
 //! Folders, locks and names of files, as the owner of a pipe's name needs them.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io;
+#[cfg(not(target_os = "linux"))]
+use std::io::Read as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
@@ -72,6 +75,40 @@ fn found(stat: Result<rustix::fs::Stat, Errno>) -> io::Result<Option<Entry>> {
     }
 }
 
+/// A file that is held, so that the system gives its number to no other file, even if it is removed.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    entry: Entry,
+    #[cfg(target_os = "linux")]
+    _file: OwnedFd,
+}
+
+impl Pinned {
+    /// What the file was when it was pinned.
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+/// Pins what is at a path, links not followed; `None` if nothing is.
+///
+/// Only Linux can hold a file that it does not open (`O_PATH`); elsewhere a number may come back.
+pub(crate) fn pin(path: &Path) -> io::Result<Option<Pinned>> {
+    #[cfg(target_os = "linux")]
+    {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let entry = entry_of(&rustix::fs::fstat(&file)?);
+        Ok(Some(Pinned { entry, _file: file }))
+    }
+    #[cfg(not(target_os = "linux"))]
+    Ok(entry(path)?.map(|entry| Pinned { entry }))
+}
+
 /// Makes a folder that only this user can enter; one that exists is fine.
 pub(crate) fn make_private_folder(path: &Path) -> io::Result<()> {
     match rustix::fs::mkdir(path, Mode::RWXU) {
@@ -120,7 +157,13 @@ pub(crate) fn exchange(folder: BorrowedFd<'_>, name: &str, path: &Path) -> io::R
     }
     let aside = format!("{name}-out");
     rustix::fs::renameat(CWD, path, folder, &aside)?;
-    publish(folder, name, path)?;
+    if let Err(error) = publish(folder, name, path) {
+        // Back again, or out of the way if the path has been taken meanwhile.
+        if publish(folder, &aside, path).is_err() {
+            remove_in(folder, &aside)?;
+        }
+        return Err(error);
+    }
     Ok(rustix::fs::renameat(folder, &aside, folder, name)?)
 }
 
@@ -177,6 +220,7 @@ pub(crate) fn random_name() -> io::Result<String> {
 #[derive(Debug)]
 pub(crate) struct LockFile {
     file: File,
+    pub(crate) id: FileId,
     /// Whether the file was there before: its last holder did not live to remove it.
     pub(crate) was_left: bool,
 }
@@ -185,14 +229,19 @@ pub(crate) struct LockFile {
 #[derive(Debug)]
 pub(crate) enum Locking {
     Held(LockFile),
-    /// Another process holds it; this is what it has written there, which may be anything.
-    Taken(Vec<u8>),
+    /// Another process holds it.
+    Taken {
+        /// What stands there, which may be anything; empty if the holder is none that writes there.
+        record: Vec<u8>,
+        /// The process that holds it, where the kernel tells.
+        process: Option<u32>,
+    },
     /// Something that is no file of this user's is in the way.
     Foreign(Entry),
 }
 
-/// The most that is read of a lock file, whose content nobody is trusted for.
-const LONGEST_RECORD: u64 = 4096;
+/// The most that is read of a lock file, whose content nobody is trusted for. The longest path of a program fits twice.
+const LONGEST_RECORD: usize = 16 * 1024;
 
 impl LockFile {
     /// Opens or creates a lock file in an open folder and locks it, without waiting.
@@ -230,31 +279,53 @@ impl LockFile {
             }
             let file = File::from(file);
             if !try_lock(file.as_fd())? {
-                return Ok(Locking::Taken(read_record(&file)?));
+                match blocker(file.as_fd())? {
+                    // The holder has just let go.
+                    Blocker::Nobody => continue,
+                    Blocker::Owner => {
+                        return Ok(Locking::Taken {
+                            record: read_record(&file)?,
+                            process: None,
+                        });
+                    }
+                    Blocker::Stranger(process) => {
+                        return Ok(Locking::Taken {
+                            record: Vec::new(),
+                            process,
+                        });
+                    }
+                }
             }
             if entry_in(folder, name)?.is_some_and(|now| now.id == entry.id) {
                 // Programs that clear out old temporary files leave those alone that somebody has locked this way.
                 let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
-                return Ok(Locking::Held(Self { file, was_left }));
+                return Ok(Locking::Held(Self {
+                    file,
+                    id: entry.id,
+                    was_left,
+                }));
             }
         }
         Err(io::Error::other("the lock file is removed as soon as it is made"))
     }
 
-    /// Replaces what the file says of its holder.
+    /// Replaces what the file says of its holder, by one write over the old text: a reader never finds it empty or half.
     pub(crate) fn write_record(&self, record: &[u8]) -> io::Result<()> {
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(0))?;
-        file.set_len(0)?;
-        file.write_all(record)
+        let mut record = record.to_vec();
+        let length = self.file.metadata()?.len();
+        match usize::try_from(length) {
+            // Empty lines at the end mean nothing.
+            Ok(length) if length <= LONGEST_RECORD => record.resize(record.len().max(length), b'\n'),
+            _ => self.file.set_len(0)?,
+        }
+        self.file.write_all_at(&record, 0)
     }
 }
 
 fn read_record(file: &File) -> io::Result<Vec<u8>> {
-    let mut record = Vec::new();
-    let mut file = file;
-    file.seek(SeekFrom::Start(0))?;
-    file.take(LONGEST_RECORD).read_to_end(&mut record)?;
+    let mut record = vec![0; LONGEST_RECORD];
+    let length = file.read_at(&mut record, 0)?;
+    record.truncate(length);
     Ok(record)
 }
 
@@ -272,13 +343,28 @@ pub(crate) fn record_in(folder: BorrowedFd<'_>, name: &str) -> io::Result<Option
     }
 }
 
-/// Locks the whole file for this open file description, which the kernel releases when its last descriptor goes.
+/// Who keeps a lock file from being locked.
+enum Blocker {
+    Nobody,
+    /// One that locks as dotpipe does, and says in the file who it is.
+    Owner,
+    /// One that locks in another way: a process, if the kernel knows it.
+    Stranger(Option<u32>),
+}
+
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
+fn whole_file_lock() -> libc::flock {
     // SAFETY: all of `flock` is integers, for which zero is a valid value.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = libc::F_WRLCK as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock
+}
+
+/// Locks the whole file for this open file description, which the kernel releases when its last descriptor goes.
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let lock = whole_file_lock();
     // SAFETY: F_OFD_SETLK reads a `flock` from the address given, which lives through the call.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) } == 0 {
         return Ok(true);
@@ -289,6 +375,22 @@ fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
+/// The kernel names the process of a classic lock, and -1 for a lock of an open file description (`F_OFD_GETLK`, `fcntl(2)`).
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+fn blocker(file: BorrowedFd<'_>) -> io::Result<Blocker> {
+    let mut lock = whole_file_lock();
+    // SAFETY: F_OFD_GETLK reads and writes a `flock` at the address given, which lives through the call.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let process = u32::try_from(lock.l_pid).ok().filter(|&pid| pid > 0);
+    Ok(match libc::c_int::from(lock.l_type) {
+        libc::F_UNLCK => Blocker::Nobody,
+        libc::F_WRLCK if process.is_none() => Blocker::Owner,
+        _ => Blocker::Stranger(process),
+    })
+}
+
 /// Locks the file for this open file description, where the system has no `F_OFD_SETLK`.
 #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
 fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
@@ -297,4 +399,9 @@ fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+fn blocker(_: BorrowedFd<'_>) -> io::Result<Blocker> {
+    Ok(Blocker::Owner)
 }

@@ -30,3 +30,11 @@ pub(crate) fn host_name() -> Option<String> {
 pub(crate) fn os_str_from_bytes(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
 }
+
+/// Whether a call failed for want of descriptors or memory, which may be given back at any moment.
+pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}

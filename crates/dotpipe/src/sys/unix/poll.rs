@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -49,6 +50,8 @@ pub(crate) fn poll(
     // No call waits on more than three descriptors and the alarm.
     let mut storage: [PollFd<'_>; 4];
     let Some(any) = interests.first().map(|interest| interest.fd).or(alarm) else {
+        // Without a limit nothing would ever end this; no caller asks for that.
+        std::thread::sleep(limit.unwrap_or_default());
         return Ok(false);
     };
     storage = std::array::from_fn(|_| PollFd::from_borrowed_fd(any, PollFlags::empty()));
@@ -105,6 +108,8 @@ pub(crate) fn readiness(fd: BorrowedFd<'_>) -> io::Result<Readiness> {
 #[derive(Debug)]
 pub(crate) struct Alarm {
     reader: OwnedFd,
+    /// Whether there may be something to silence: most waits end without a ring, and then a system call can be saved.
+    rung: AtomicBool,
     /// Where the system has no eventfd, the writing end of a pipe.
     #[cfg(not(target_os = "linux"))]
     writer: OwnedFd,
@@ -136,6 +141,7 @@ impl Alarm {
         use rustix::event::EventfdFlags;
         Ok(Self {
             reader: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            rung: AtomicBool::new(false),
         })
     }
 
@@ -144,10 +150,16 @@ impl Alarm {
         let (reader, writer) = super::pipe()?;
         super::set_nonblocking(reader.as_fd(), true)?;
         super::set_nonblocking(writer.as_fd(), true)?;
-        Ok(Self { reader, writer })
+        Ok(Self {
+            reader,
+            rung: AtomicBool::new(false),
+            writer,
+        })
     }
 
     pub(crate) fn ring(&self) {
+        // First the mark: a ring that the waiter sees is then never one that it would leave behind.
+        self.rung.store(true, Ordering::Release);
         // A full alarm is ringing already.
         #[cfg(target_os = "linux")]
         let _ = rustix::io::write(&self.reader, &1_u64.to_ne_bytes());
@@ -155,7 +167,11 @@ impl Alarm {
         let _ = rustix::io::write(&self.writer, &[1]);
     }
 
+    /// Takes a ring back. The caller has made sure that no further one can come.
     pub(crate) fn silence(&self) {
+        if !self.rung.swap(false, Ordering::Acquire) {
+            return;
+        }
         let mut scratch = [0; 64];
         #[cfg(target_os = "linux")]
         let _ = rustix::io::read(&self.reader, &mut scratch[..8]);
