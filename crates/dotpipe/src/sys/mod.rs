@@ -12,3 +12,8 @@ pub(crate) use unix::*;
 pub(crate) mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::*;
+
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) mod bsd;
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) use bsd::*;
