@@ -10,7 +10,7 @@
 //   --do=WORK,WORK...
 //   echo        sends all bytes back until the end
 //   read        copies the pipe to stdout until the end
-//   lines       stdin's lines go out; between two parties that answer each line, see --answers
+//   lines       stdin's lines go out; with --answers one line comes back for each and is printed
 //   end         reads until the end and reports how many bytes came
 //   push:N      sends N bytes of the pattern, in a single Write if they are few
 //   pull:N      receives exactly N bytes and compares them with the pattern
@@ -21,7 +21,6 @@
 // Options:
 //   --dir=in|out|inout      --rounds=N (server: Disconnect and wait again; client: a new stream each time)
 //   --opts=async,currentuser,writethrough,first             --inbuf=N  --outbuf=N
-//   named: --answers (lines: print the answer to each line)
 //   server: --instances=N (streams, each served by a thread)  --max=N  --user  --runas
 //           --retry (wait on after CurrentUserOnly refused somebody)
 //   client: --clients=N (streams, each on a thread)  --timeout=MS (of Connect)
@@ -36,7 +35,6 @@ using System.IO;
 using System.IO.Pipes;
 using System.Runtime.InteropServices;
 using System.Security.Principal;
-using System.Text;
 using System.Threading;
 
 public static class Peer

@@ -1,6 +1,5 @@
 //! Anonymous pipes between a Rust parent and a .NET child, and a .NET parent and a Rust child, on each runtime.
 
-use std::ffi::OsStr;
 use std::io::{ErrorKind, Write};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -247,5 +246,4 @@ fn the_handle_string_is_a_decimal_descriptor() {
     let text = server.get_client_handle_as_string();
     let number: i32 = text.parse().unwrap();
     assert!(number > 2 && text == number.to_string());
-    assert_ne!(OsStr::new(&text), OsStr::new(""));
 }

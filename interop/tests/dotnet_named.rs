@@ -229,7 +229,6 @@ fn what_they_sent_before_disconnect_arrives(peer: &Peer) {
         pull(client, 50_000).unwrap();
         end(client).unwrap();
     }
-    // A client stream of .NET may connect once more when its pipe has ended; so may ours.
     drop((first, second));
     pull(&connect(folder.path(), "rest", InOut), 50_000).unwrap();
     server.finish().expect_success();
