@@ -42,6 +42,7 @@ mod connection;
 mod endpoint;
 mod error;
 mod identity;
+mod message;
 mod name;
 mod named;
 mod options;
@@ -63,4 +64,5 @@ pub use named::{
 pub use options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmissionMode, TokenImpersonationLevel};
 pub use security::PipeSecurity;
 pub use stream::PipeStream;
+pub use transport::Peek;
 pub use wait::Canceller;

@@ -125,8 +125,7 @@ impl Control {
         if !still() {
             return Ok(Woken::Look);
         }
-        let ready =
-            sys::poll(interests, Some(sleeping.alarm.as_fd()), deadline.remaining()).map_err(|e| wait_failed(&e))?;
+        let ready = sys::poll(interests, Some(&sleeping.alarm), deadline.remaining()).map_err(|e| wait_failed(&e))?;
         drop(sleeping);
         self.check()?;
         Ok(if ready { Woken::Look } else { Woken::TimedOut })

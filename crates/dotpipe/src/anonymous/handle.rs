@@ -2,51 +2,50 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
-use crate::sys;
+use crate::sys::{self, AtomicNumber, Number, OwnedDescriptor};
 use crate::wait::lock;
 
-const GONE: i32 = -1;
+const GONE: Number = -1;
 
 /// The server's copy of the client handle.
 #[derive(Debug)]
 pub(crate) struct ClientHandle {
-    number: RawFd,
-    fd: Mutex<Option<OwnedFd>>,
+    number: Number,
+    fd: Mutex<Option<OwnedDescriptor>>,
     /// The number while the descriptor is open, for the moment between `fork` and `exec`, where no lock may be taken.
-    open_number: AtomicI32,
+    open_number: AtomicNumber,
 }
 
 /// The client handles of this process by their numbers, so that a client made here from a number takes over the server's
 /// descriptor, and no number is ever owned twice.
-static HANDLES: LazyLock<Mutex<HashMap<RawFd, Weak<ClientHandle>>>> = LazyLock::new(Mutex::default);
+static HANDLES: LazyLock<Mutex<HashMap<Number, Weak<ClientHandle>>>> = LazyLock::new(Mutex::default);
 
 impl ClientHandle {
-    pub(super) fn new(fd: OwnedFd) -> Arc<Self> {
+    pub(super) fn new(fd: OwnedDescriptor) -> Arc<Self> {
         let number = sys::number(&fd);
         let handle = Arc::new(Self {
             number,
             fd: Mutex::new(Some(fd)),
-            open_number: AtomicI32::new(number),
+            open_number: AtomicNumber::new(number),
         });
         lock(&HANDLES).insert(number, Arc::downgrade(&handle));
         handle
     }
 
-    pub(super) fn number(&self) -> RawFd {
+    pub(super) fn number(&self) -> Number {
         self.number
     }
 
     /// Another descriptor of the same end; `None` once it was given away.
-    pub(super) fn duplicate(&self) -> io::Result<Option<OwnedFd>> {
-        lock(&self.fd).as_ref().map(OwnedFd::try_clone).transpose()
+    pub(super) fn duplicate(&self) -> io::Result<Option<OwnedDescriptor>> {
+        lock(&self.fd).as_ref().map(OwnedDescriptor::try_clone).transpose()
     }
 
     /// Gives the descriptor away; `None` if that has happened before.
-    pub(super) fn take(&self) -> Option<OwnedFd> {
+    pub(super) fn take(&self) -> Option<OwnedDescriptor> {
         let mut handles = lock(&HANDLES);
         // First the number, then the descriptor: a child forked in between must not touch a number that was closed.
         self.open_number.store(GONE, Ordering::SeqCst);
@@ -75,7 +74,7 @@ impl Drop for ClientHandle {
 }
 
 /// The descriptor of this number, if a server of this process holds it as a client handle.
-pub(super) fn take_from_server_here(number: RawFd) -> Option<OwnedFd> {
+pub(super) fn take_from_server_here(number: Number) -> Option<OwnedDescriptor> {
     let handle = lock(&HANDLES).get(&number).and_then(Weak::upgrade);
     handle?.take()
 }

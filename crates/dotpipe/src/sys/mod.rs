@@ -1,6 +1,6 @@
 //! The operating system: the only place with system calls and `unsafe`. Nothing here decides anything.
 
-#[cfg(not(unix))]
+#[cfg(not(any(unix, windows)))]
 compile_error!("dotpipe does not run on this system yet");
 
 #[cfg(unix)]
@@ -17,3 +17,8 @@ pub(crate) use linux::*;
 pub(crate) mod bsd;
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) use bsd::*;
+
+#[cfg(windows)]
+pub(crate) mod windows;
+#[cfg(windows)]
+pub(crate) use windows::*;

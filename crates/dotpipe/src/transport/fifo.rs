@@ -3,9 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::Unread;
-use crate::options::PipeDirection;
-use crate::sys;
+use super::{Peek, Unread};
+use crate::connection::Ended;
+use crate::options::{PipeDirection, PipeTransmissionMode};
+use crate::sys::{self, Interest};
 
 /// The most that a pipe that says it can be written takes without blocking (`PIPE_BUF` on every system here).
 const SURELY_FITS: usize = 4096;
@@ -98,11 +99,43 @@ impl Fifo {
         sys::pipe_size(self.fd.as_fd())
     }
 
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+    /// The kernel looks into a pipe only for its number of bytes.
+    pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<Peek> {
+        if !buffer.is_empty() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Peek {
+            available: sys::unread(self.fd.as_fd())?,
+            ..Peek::default()
+        })
+    }
+
+    pub(super) fn try_settle(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    super::carries_bytes!();
+
+    pub(super) fn readable(&self) -> Interest<'_> {
+        Interest::readable(self.fd.as_fd())
+    }
+
+    pub(super) fn writable(&self) -> Interest<'_> {
+        Interest::writable(self.fd.as_fd())
+    }
+
+    pub(super) fn hang_up(&self) -> Interest<'_> {
+        Interest::hang_up(self.fd.as_fd())
+    }
+
+    /// The end of a kernel pipe shows when its descriptor is closed, and only then.
+    pub(super) fn end(&self, _: Ended) {}
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    pub(super) fn into_fd(self) -> OwnedFd {
+    pub(super) fn into_descriptor(self) -> OwnedFd {
         if self.blocking == Blocking::Never {
             // Setting the flags of an open descriptor does not fail.
             let _ = sys::set_nonblocking(self.fd.as_fd(), false);
@@ -128,7 +161,7 @@ mod tests {
         let reader = Fifo::own(reader).unwrap();
         assert_eq!(reader.try_read(&mut [0; 8]).unwrap(), 1);
         assert_eq!(reader.try_read(&mut [0; 8]).unwrap(), 0);
-        assert!(!sys::is_nonblocking(reader.into_fd().as_fd()).unwrap());
+        assert!(!sys::is_nonblocking(reader.into_descriptor().as_fd()).unwrap());
     }
 
     #[test]

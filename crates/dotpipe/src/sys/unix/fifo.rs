@@ -1,7 +1,9 @@
 //! Anonymous pipes of the kernel, and descriptors that another process left to this one.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+#[cfg(target_vendor = "apple")]
+use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
@@ -235,11 +237,6 @@ pub(crate) fn before_exec(
     use std::os::unix::process::CommandExt;
     // SAFETY: the only caller's action reads an atomic and calls fcntl, both async-signal-safe.
     unsafe { command.pre_exec(action) };
-}
-
-/// Two handles that stand for the same open file description or the same pipe end are told by nothing but their number.
-pub(crate) fn number(fd: impl AsFd) -> RawFd {
-    fd.as_fd().as_raw_fd()
 }
 
 /// The size of a pipe's buffer in bytes (`F_GETPIPE_SZ`, `pipe(7)`).
