@@ -1,9 +1,10 @@
 //! The anonymous pair of the C# article, as two programs: the demo's first conversation.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::{Command, Stdio};
 
 use dotpipe::{AnonymousPipeClientStream, AnonymousPipeServerStream, CommandExt, PipeDirection};
+use rustix::io::{read, retry_on_intr};
 
 use crate::child::{self, Reach, Running};
 use crate::demo::ourselves;
@@ -69,16 +70,19 @@ pub(crate) fn child(handle: &str) -> Result<()> {
         say(&format!("[CLIENT] Echo: {}\n", printable(&line)))?;
     }
     say(&format!("[CLIENT] {PRESS_ENTER}"))?;
-    read_console()?;
-    say("\n")
+    read_console().map(drop)
 }
 
 /// C#'s `Console.ReadLine()`. It takes no byte beyond the line, because the other program reads on from there.
 fn read_console() -> Result<String> {
-    let mut line = String::new();
-    io::stdin()
-        .read_line(&mut line)
-        .attempt(|| "cannot read standard input".into())?;
-    io::stdout().flush().map_err(Failure::of_stdout)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while line.last() != Some(&b'\n') {
+        let length = retry_on_intr(|| read(io::stdin(), &mut byte)).attempt(|| "cannot read standard input".into())?;
+        if length == 0 {
+            break;
+        }
+        line.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
 }

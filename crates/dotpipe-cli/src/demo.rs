@@ -112,10 +112,6 @@ impl Speaker {
     fn show(&mut self, typed: &str) -> Result<()> {
         let line = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
-        // The child ends the line that was typed for it, as it does not see a terminal do so.
-        if line.is_empty() && typed.is_empty() {
-            return Ok(());
-        }
         say(&format!("  {}{}{typed}\n", self.label, printable(&line)))
     }
 }
@@ -133,7 +129,7 @@ fn listen(mut speakers: Vec<Speaker>, answers: &[&str]) -> Result<()> {
         }
         // One that fails leaves the other waiting for ever, so it is looked at as soon as it ends.
         while let Some(position) = speakers.iter().position(|speaker| speaker.at_end) {
-            let Speaker { name, running, .. } = speakers.swap_remove(position);
+            let Speaker { name, running, .. } = speakers.remove(position);
             child::check(name.as_ref(), running.wait()?)?;
         }
     }

@@ -9,7 +9,7 @@ use rustyline::error::ReadlineError;
 
 use crate::failure::{Attempt, Failure, Result};
 use crate::lines::Lines;
-use crate::signals::{Kept, keep};
+use crate::signals::{Kept, interrupt, keep};
 use crate::text::say;
 
 /// Where the answers come from.
@@ -43,8 +43,7 @@ impl Prompt {
         .attempt(|| "cannot read the settings of the terminal".into())?;
         let config = rustyline::Config::builder()
             .auto_add_history(true)
-            // Ctrl-C stays a signal, and nothing is switched on that would have to be switched off after one.
-            .enable_signals(true)
+            // Nothing is switched on that would have to be switched off when a signal comes.
             .bracketed_paste(false)
             .build();
         let editor = DefaultEditor::with_config(config).attempt(|| "cannot set up the terminal".into())?;
@@ -61,6 +60,8 @@ impl Prompt {
             Self::Terminal { editor, .. } => match editor.readline(prompt) {
                 Ok(line) => Ok(Some(line)),
                 Err(ReadlineError::Eof) => Ok(None),
+                // The editor takes Ctrl-C as a key. Everywhere else in the program it is a signal.
+                Err(ReadlineError::Interrupted) => interrupt(),
                 Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                     Err(Failure::of_stdout(error))
                 }

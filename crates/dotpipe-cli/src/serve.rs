@@ -10,7 +10,7 @@ use crate::copy::converse;
 use crate::failure::{Attempt, Failure, Result};
 use crate::name;
 use crate::service::{Echo, Program, Service};
-use crate::signals::{AfterSignal, Kept, during, keep, watch};
+use crate::signals::{AfterSignal, Kept, caught, during, keep, watch};
 use crate::text::{complain, status, user_of};
 
 pub(crate) fn run(args: &Serve) -> Result<()> {
@@ -113,7 +113,9 @@ fn serve_many(maker: &Maker<'_>, service: Arc<dyn Service>) -> Result<()> {
         let (service, give_back) = (Arc::clone(&service), give_back.clone());
         let serve = move || {
             status(&format!("connected {user}"));
-            if let Err(failure) = service.serve(&server) {
+            if let Err(failure) = service.serve(&server)
+                && !caught()
+            {
                 complain(&failure);
             }
             let outcome = server.disconnect();
@@ -125,11 +127,10 @@ fn serve_many(maker: &Maker<'_>, service: Arc<dyn Service>) -> Result<()> {
         if let Err(error) = thread::Builder::new().name("client".into()).spawn(serve) {
             // The instance went with the thread that did not start, and its client with it.
             made -= 1;
-            complain(
-                &Err::<(), _>(error)
-                    .attempt(|| "cannot start a thread for a client".into())
-                    .unwrap_err(),
-            );
+            complain(&Failure::Failed {
+                attempt: Some("cannot start a thread for a client".into()),
+                cause: error.into(),
+            });
         }
     }
 }

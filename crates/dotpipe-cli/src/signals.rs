@@ -110,6 +110,16 @@ pub(crate) fn during<T>(call: impl FnOnce() -> T) -> T {
     call()
 }
 
+/// Acts as if Ctrl-C had been pressed.
+pub(crate) fn interrupt() -> ! {
+    // If it cannot be raised, the process ends without it.
+    if low_level::raise(SIGINT).is_err() {
+        end_all();
+        die_of(SIGINT);
+    }
+    wait_for_the_end()
+}
+
 /// Ends all that is kept. Nothing can be kept any more.
 pub(crate) fn end_all() {
     let mut list = list();

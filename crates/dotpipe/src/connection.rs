@@ -291,9 +291,7 @@ impl Connection {
             if deadline.has_passed() {
                 return Err(self.timed_out(Way::Writing, limit));
             }
-            backoff.wait(&self.control, &[self.transport.hang_up()], deadline, || {
-                self.check_ended().is_ok()
-            })?;
+            backoff.wait(&self.control, deadline, || self.check_ended().is_ok())?;
             self.check_ended()?;
         }
         if self.is_broken() {

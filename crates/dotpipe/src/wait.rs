@@ -284,17 +284,11 @@ impl Backoff {
         Self { next: first, longest }
     }
 
-    /// Waits once, no longer than to the deadline; `interests` may end the wait early.
-    pub(crate) fn wait(
-        &mut self,
-        control: &Control,
-        interests: &[Interest<'_>],
-        deadline: Deadline,
-        still: impl FnOnce() -> bool,
-    ) -> Result<()> {
+    /// Waits once, no longer than to the deadline.
+    pub(crate) fn wait(&mut self, control: &Control, deadline: Deadline, still: impl FnOnce() -> bool) -> Result<()> {
         let pause = deadline.remaining_within(self.next);
         self.next = (self.next * 2).min(self.longest);
-        control.wait(interests, Deadline::after(pause), still).map(drop)
+        control.wait(&[], Deadline::after(pause), still).map(drop)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::connection::{Connection, Way};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::PipeDirection;
 use crate::stream::{PipeStream, is_pipe_stream};
-use crate::sys::{self, Adopted, Number, OwnedDescriptor};
+use crate::sys::{self, Adopted, BorrowedDescriptor, Number, OwnedDescriptor};
 
 /// The client's end of an anonymous pipe: the one that a child process makes from the handle its parent gave it.
 ///
@@ -36,7 +36,7 @@ impl AnonymousPipeClientStream {
     ///
     /// Takes the descriptor over: it is closed with the stream, and this process's own children do not inherit it. In
     /// the process of the server itself, the server's copy is taken over. A descriptor that something in this process has
-    /// opened for itself is refused.
+    /// opened for itself is refused. A descriptor that is refused stays open.
     ///
     /// # Errors
     ///
@@ -44,6 +44,7 @@ impl AnonymousPipeClientStream {
     /// process's own and for the wrong end of a pipe; UnauthorizedAccess for a number that is not open; Io for a
     /// descriptor that is neither a pipe nor a Unix stream socket.
     pub fn from_handle_string(direction: PipeDirection, handle: &str) -> Result<Self> {
+        const PARAMETER: &str = "pipeHandleAsString";
         super::check_direction(direction)?;
         let number: Number = handle
             .trim()
@@ -52,20 +53,22 @@ impl AnonymousPipeClientStream {
             .filter(|&number| number >= 0)
             .ok_or_else(|| {
                 let shown = crate::text::printable(handle.as_ref());
-                Error::argument("pipeHandleAsString", "Handle has been disposed or is invalid.")
+                Error::argument(PARAMETER, "Handle has been disposed or is invalid.")
                     .attempted(format!("reading the handle '{shown}'"))
                     .advice("A handle is a decimal number, as the server's get_client_handle_as_string gives it.")
             })?;
-        if let Some(fd) = super::handle::take_from_server_here(number) {
-            return Self::over(direction, fd, "pipeHandleAsString");
+        let fits = |fd: BorrowedDescriptor<'_>| super::system::check_end(fd, direction, PARAMETER).map(drop);
+        if let Some(fd) = super::handle::take_from_server_here(number, fits)? {
+            return Self::over(direction, fd, PARAMETER);
         }
         let attempt = || format!("taking over the handle {number}");
-        match sys::adopt(number) {
-            Ok(Adopted::Descriptor(fd)) => Self::over(direction, fd, "pipeHandleAsString"),
+        match sys::adopt(number, fits) {
+            Ok(Adopted::Descriptor(fd)) => Self::over(direction, fd, PARAMETER),
+            Ok(Adopted::Unfit(error)) => Err(error.attempted(attempt())),
             Ok(Adopted::NotOpen) => Err(Error::new(ErrorKind::UnauthorizedAccess, "Access to the path is denied.")
                 .attempted(attempt())
                 .advice("This process has inherited no such handle. The parent must make it inheritable, and keep its copy until the child has started.")),
-            Ok(Adopted::OwnedHere) => Err(Error::argument("pipeHandleAsString", "Handle has been disposed or is invalid.")
+            Ok(Adopted::OwnedHere) => Err(Error::argument(PARAMETER, "Handle has been disposed or is invalid.")
                 .attempted(attempt())
                 .advice("It was not inherited: something in this process has opened it.")),
             Err(error) => Err(Error::new(ErrorKind::Io, "Invalid pipe handle.").attempted(attempt()).with_source(error)),

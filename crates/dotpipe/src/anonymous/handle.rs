@@ -5,7 +5,8 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
-use crate::sys::{self, AtomicNumber, Number, OwnedDescriptor};
+use crate::error::Result;
+use crate::sys::{self, AtomicNumber, BorrowedDescriptor, Number, OwnedDescriptor};
 use crate::wait::lock;
 
 const GONE: Number = -1;
@@ -46,7 +47,16 @@ impl ClientHandle {
 
     /// Gives the descriptor away; `None` if that has happened before.
     pub(super) fn take(&self) -> Option<OwnedDescriptor> {
+        self.take_if(|_| Ok(())).ok().flatten()
+    }
+
+    /// As [`take`](Self::take), if `fits` finds nothing wrong with the descriptor.
+    fn take_if(&self, fits: impl FnOnce(BorrowedDescriptor<'_>) -> Result<()>) -> Result<Option<OwnedDescriptor>> {
         let mut handles = lock(&HANDLES);
+        let mut fd = lock(&self.fd);
+        if let Some(fd) = &*fd {
+            fits(sys::borrow(fd))?;
+        }
         // First the number, then the descriptor: a child forked in between must not touch a number that was closed.
         self.open_number.store(GONE, Ordering::SeqCst);
         if handles
@@ -55,7 +65,7 @@ impl ClientHandle {
         {
             handles.remove(&self.number);
         }
-        lock(&self.fd).take()
+        Ok(fd.take())
     }
 
     /// Lets the process that is about to execute inherit the descriptor. Called between `fork` and `exec`.
@@ -73,8 +83,11 @@ impl Drop for ClientHandle {
     }
 }
 
-/// The descriptor of this number, if a server of this process holds it as a client handle.
-pub(super) fn take_from_server_here(number: Number) -> Option<OwnedDescriptor> {
+/// The descriptor of this number, if a server of this process holds it as a client handle and `fits` finds nothing wrong with it.
+pub(super) fn take_from_server_here(
+    number: Number,
+    fits: impl FnOnce(BorrowedDescriptor<'_>) -> Result<()>,
+) -> Result<Option<OwnedDescriptor>> {
     let handle = lock(&HANDLES).get(&number).and_then(Weak::upgrade);
-    handle?.take()
+    handle.map_or(Ok(None), |handle| handle.take_if(fits))
 }

@@ -15,7 +15,7 @@ pub use server::{AnonymousPipeServerBuilder, AnonymousPipeServerStream};
 use std::sync::Arc;
 
 use crate::connection::Connection;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::options::PipeDirection;
 use crate::stream::{Kind, PipeStream, State};
 use crate::sys::{self, BorrowedDescriptor};
@@ -53,6 +53,10 @@ fn connected(transport: Transport, direction: PipeDirection) -> (PipeStream, Arc
         ),
         connection,
     )
+}
+
+fn invalid_handle() -> Error {
+    Error::new(ErrorKind::Io, "Invalid pipe handle.")
 }
 
 /// Takes the handle back out of a stream, in blocking mode.

@@ -1,9 +1,10 @@
 //! Anonymous pipes of Unix: pipes of the kernel.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::error::{Error, ErrorKind, Result};
+use super::invalid_handle;
+use crate::error::{Error, Result};
 use crate::options::{HandleInheritability, PipeDirection};
 use crate::sys::{self, DescriptorKind};
 use crate::transport::{Fifo, Socket, Transport};
@@ -31,36 +32,41 @@ pub(super) fn make(
 }
 
 /// Checks that a descriptor from elsewhere is an end of a pipe, or a socket, of the direction asked for.
-pub(super) fn transport_of(fd: OwnedFd, direction: PipeDirection, parameter: &'static str) -> Result<Transport> {
-    let invalid = || Error::new(ErrorKind::Io, "Invalid pipe handle.");
-    match sys::descriptor_kind(fd.as_fd()).map_err(|error| invalid().with_source(error))? {
+pub(super) fn check_end(
+    fd: BorrowedFd<'_>,
+    direction: PipeDirection,
+    parameter: &'static str,
+) -> Result<DescriptorKind> {
+    let kind = sys::descriptor_kind(fd).map_err(|error| invalid_handle().with_source(error))?;
+    match kind {
         DescriptorKind::Pipe => {
-            let (readable, writable) = sys::access(fd.as_fd()).map_err(|error| invalid().with_source(error))?;
-            let fits = if direction == PipeDirection::In {
-                readable
+            let (readable, writable) = sys::access(fd).map_err(|error| invalid_handle().with_source(error))?;
+            let (fits, end, other) = if direction == PipeDirection::In {
+                (readable, "writing", "Out")
             } else {
-                writable
+                (writable, "reading", "In")
             };
             if !fits {
-                let (end, other) = if direction == PipeDirection::In {
-                    ("writing", "Out")
-                } else {
-                    ("reading", "In")
-                };
                 return Err(Error::argument(parameter, "The handle is the wrong end of the pipe.")
                     .advice(format!("It is the pipe's {end} end: use the direction {other}.")));
             }
-            Ok(Transport::Fifo(Fifo::shared(fd)))
         }
-        DescriptorKind::Socket if sys::is_unix_stream(fd.as_fd()) => {
-            let socket = Socket::new(fd);
-            socket
-                .restrict(direction)
-                .map_err(|error| invalid().with_source(error))?;
-            Ok(Transport::Socket(socket))
-        }
+        DescriptorKind::Socket if sys::is_unix_stream(fd) => {}
         DescriptorKind::Socket | DescriptorKind::Other => {
-            Err(invalid().advice("It is open, but is neither a pipe nor a Unix stream socket."))
+            return Err(invalid_handle().advice("It is open, but is neither a pipe nor a Unix stream socket."));
         }
     }
+    Ok(kind)
+}
+
+/// Makes a transport of a descriptor from elsewhere, which is checked.
+pub(super) fn transport_of(fd: OwnedFd, direction: PipeDirection, parameter: &'static str) -> Result<Transport> {
+    if check_end(fd.as_fd(), direction, parameter)? == DescriptorKind::Pipe {
+        return Ok(Transport::Fifo(Fifo::shared(fd)));
+    }
+    let socket = Socket::new(fd);
+    socket
+        .restrict(direction)
+        .map_err(|error| invalid_handle().with_source(error))?;
+    Ok(Transport::Socket(socket))
 }

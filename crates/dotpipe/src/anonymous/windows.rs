@@ -3,11 +3,12 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Result};
+use super::invalid_handle;
+use crate::error::{Error, Result};
 use crate::options::{HandleInheritability, PipeDirection, PipeTransmissionMode, TokenImpersonationLevel};
 use crate::security::PipeSecurity;
 use crate::sys::{self, NewPipe, SecurityDescriptor};
@@ -49,17 +50,11 @@ pub(super) fn make(
 }
 
 /// Checks that a handle from elsewhere is an end of a pipe of the direction asked for.
-pub(super) fn transport_of(
-    handle: OwnedHandle,
-    direction: PipeDirection,
-    parameter: &'static str,
-) -> Result<Transport> {
-    let invalid = || Error::new(ErrorKind::Io, "Invalid pipe handle.");
-    if !sys::is_pipe(handle.as_handle()) {
-        return Err(invalid().advice("It is open, but is no pipe."));
+pub(super) fn check_end(handle: BorrowedHandle<'_>, direction: PipeDirection, parameter: &'static str) -> Result<()> {
+    if !sys::is_pipe(handle) {
+        return Err(invalid_handle().advice("It is open, but is no pipe."));
     }
-    let failed = |error: io::Error| invalid().with_source(error);
-    let (readable, writable) = sys::access(handle.as_handle()).map_err(failed)?;
+    let (readable, writable) = sys::access(handle).map_err(|error| invalid_handle().with_source(error))?;
     let (fits, end, other) = if direction == PipeDirection::In {
         (readable, "writing", "Out")
     } else {
@@ -69,6 +64,17 @@ pub(super) fn transport_of(
         return Err(Error::argument(parameter, "The handle is the wrong end of the pipe.")
             .advice(format!("It is the pipe's {end} end: use the direction {other}.")));
     }
+    Ok(())
+}
+
+/// Makes a transport of a handle from elsewhere, which is checked.
+pub(super) fn transport_of(
+    handle: OwnedHandle,
+    direction: PipeDirection,
+    parameter: &'static str,
+) -> Result<Transport> {
+    check_end(handle.as_handle(), direction, parameter)?;
+    let failed = |error: io::Error| invalid_handle().with_source(error);
     if sys::is_synchronous(handle.as_handle()).map_err(failed)? {
         Plain::new(handle).map(Transport::Plain).map_err(failed)
     } else {

@@ -124,7 +124,7 @@ impl Listener {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(control, deadline, &ended)?,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // The queue stays readable: to wait for it would spin until a descriptor or memory is given back.
-                Err(error) if sys::is_shortage(&error) => starved.wait(control, &[], deadline, || ended().is_ok())?,
+                Err(error) if sys::is_shortage(&error) => starved.wait(control, deadline, || ended().is_ok())?,
                 Err(error) => return Err(Error::system("waiting for a connection on", &self.path, error)),
             }
             if deadline.has_passed() {
@@ -191,7 +191,7 @@ impl Listener {
             if !matches!(sys::entry(&self.path), Ok(None)) {
                 break;
             }
-            look_again.wait(control, &[], Deadline::NEVER, &still)?;
+            look_again.wait(control, Deadline::NEVER, &still)?;
         }
         let what = match sys::entry(&self.path) {
             Ok(Some(entry)) if entry.id == self.file => return Ok(()),
@@ -216,6 +216,16 @@ impl Listener {
             Ok(there) => there.is_some_and(|there| there.id == self.file),
             Err(error) => error.kind() != io::ErrorKind::NotADirectory,
         }
+    }
+
+    /// Removes the socket and the lock file, so that the name is free. Nobody is accepted afterwards who was not queued before.
+    pub(crate) fn give_up_name(&self) {
+        if self.process != std::process::id() {
+            return;
+        }
+        let file_name = self.path.file_name().map(OsStr::to_owned).unwrap_or_default();
+        self.withdraw(&file_name);
+        self.folder.remove_lock(&file_name, &self.lock);
     }
 
     /// Removes the socket's file, if it is still this socket's, by moving it aside first so that no stranger's is removed.
@@ -266,16 +276,5 @@ impl Drop for Waiting<'_> {
         if let Some(position) = all.iter().position(|waiting| Arc::ptr_eq(waiting, self.own)) {
             all.swap_remove(position);
         }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if self.process != std::process::id() {
-            return;
-        }
-        let file_name = self.path.file_name().map(OsStr::to_owned).unwrap_or_default();
-        self.withdraw(&file_name);
-        self.folder.remove_lock(&file_name, &self.lock);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use super::Instances;
@@ -13,8 +14,10 @@ use crate::wait::{Control, Deadline, lock};
 /// One of the instances that share a name and its listener. The last one to be dropped gives the name up.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    listener: Option<Arc<Listener>>,
+    listener: Arc<Listener>,
     path: PathBuf,
+    /// Changed under the lock of the names only.
+    given_up: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -37,10 +40,7 @@ impl Instance {
             check_further(path, entry, &asked)?;
             entry.count += 1;
             entry.tell();
-            return Ok(Self {
-                listener: Some(Arc::clone(&entry.listener)),
-                path: path.to_owned(),
-            });
+            return Ok(Self::over(Arc::clone(&entry.listener), path));
         }
         let owner = Owner {
             direction: Some(asked.direction),
@@ -58,10 +58,15 @@ impl Instance {
                 owner,
             },
         );
-        Ok(Self {
-            listener: Some(listener),
+        Ok(Self::over(listener, path))
+    }
+
+    fn over(listener: Arc<Listener>, path: &Path) -> Self {
+        Self {
+            listener,
             path: path.to_owned(),
-        })
+            given_up: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn accept(
@@ -70,10 +75,24 @@ impl Instance {
         deadline: Deadline,
         ended: impl Fn() -> Result<()>,
     ) -> Result<Accepted> {
-        self.listener
-            .as_ref()
-            .ok_or_else(Error::closed)?
-            .accept(control, deadline, ended)
+        self.listener.accept(control, deadline, ended)
+    }
+
+    /// Gives this instance up, and the name with the last one, though a thread may still be on its way out of `accept`.
+    pub(crate) fn give_up(&self) {
+        let mut names = lock(&NAMES);
+        if self.given_up.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Some(entry) = names.get_mut(&self.path) {
+            entry.count -= 1;
+            if entry.count == 0 {
+                names.remove(&self.path);
+                self.listener.give_up_name();
+            } else {
+                entry.tell();
+            }
+        }
     }
 }
 
@@ -86,17 +105,7 @@ impl Entry {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        let mut names = lock(&NAMES);
-        // Before the entry's own reference goes, so that the last one falls while the names are locked.
-        self.listener = None;
-        if let Some(entry) = names.get_mut(&self.path) {
-            entry.count -= 1;
-            if entry.count == 0 {
-                names.remove(&self.path);
-            } else {
-                entry.tell();
-            }
-        }
+        self.give_up();
     }
 }
 

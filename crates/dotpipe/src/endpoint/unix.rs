@@ -33,6 +33,11 @@ impl Instance {
         })
     }
 
+    /// Gives the instance up, and the name with the last one, though a thread may still be on its way out of `accept`.
+    pub(crate) fn give_up(&self) {
+        self.shared.give_up();
+    }
+
     /// Waits for the next client.
     pub(crate) fn accept(
         &self,

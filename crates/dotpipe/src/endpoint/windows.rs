@@ -67,6 +67,11 @@ impl Instance {
         })
     }
 
+    /// Gives the instance up. It is gone when the last thread that is on its way out of `accept` has left.
+    pub(crate) fn give_up(&self) {
+        let _ = lock(&self.connecting).cancel();
+    }
+
     /// Waits for the next client. One that came and went is passed over, unless it has left something to read.
     pub(crate) fn accept(
         &self,
@@ -197,7 +202,7 @@ pub(crate) fn connect(
             return Err(too_late(path, busy, error));
         }
         if !busy {
-            missing.wait(control, &[], deadline, || ended().is_ok())?;
+            missing.wait(control, deadline, || ended().is_ok())?;
             continue;
         }
         match sys::wait_for_instance(path, deadline.remaining_within(BUSY_SLICE)) {

@@ -280,6 +280,7 @@ impl NamedPipeServerStream {
         };
         let instance = lock(&self.instance).clone();
         let Some(instance) = instance else {
+            self.check_may_wait()?;
             return Err(Error::invalid_operation(
                 "A stream made from a handle cannot wait for a connection.",
             ));
@@ -321,10 +322,12 @@ impl NamedPipeServerStream {
     /// Closes the stream as dropping it does, but from any thread: .NET's `Dispose`.
     ///
     /// Pending calls end, and later ones fail with [`ErrorKind::ObjectDisposed`](crate::ErrorKind::ObjectDisposed). The last
-    /// instance of a name gives the name up, as soon as no call of another thread uses it any more.
+    /// instance of a name gives the name up: its socket is gone when this returns.
     pub fn close(&self) {
         self.stream.end(Ended::Closed, State::Closed);
-        drop(lock(&self.instance).take());
+        if let Some(instance) = lock(&self.instance).take() {
+            instance.give_up();
+        }
     }
 
     /// The log-in name of the user whose process has connected; for a user without one, the user's number.

@@ -124,10 +124,6 @@ impl Fifo {
         Interest::writable(self.fd.as_fd())
     }
 
-    pub(super) fn hang_up(&self) -> Interest<'_> {
-        Interest::hang_up(self.fd.as_fd())
-    }
-
     /// The end of a kernel pipe shows when its descriptor is closed, and only then.
     pub(super) fn end(&self, _: Ended) {}
 

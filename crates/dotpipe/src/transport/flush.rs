@@ -2,11 +2,11 @@
 
 use std::io;
 use std::os::windows::io::OwnedHandle;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::{Unread, is_gone};
-use crate::sys::{self, Event, Interest};
+use crate::sys;
 use crate::wait::lock;
 
 /// The call that waits, on a thread of its own, and what came of it.
@@ -14,7 +14,6 @@ use crate::wait::lock;
 /// It belongs to the transport: a drain whose time is over leaves it, and the next one finds it.
 #[derive(Debug, Default)]
 pub(super) struct Flush {
-    ended: OnceLock<Arc<Event>>,
     call: Mutex<Call>,
 }
 
@@ -27,11 +26,6 @@ enum Call {
 }
 
 impl Flush {
-    /// What tells that the call has ended.
-    pub(super) fn ended(&self) -> Interest<'_> {
-        self.ended.get().map_or(Interest::NEVER, |event| event.interest())
-    }
-
     /// Whether all of the `writes` that were made until now have been read.
     pub(super) fn unread(&self, pipe: &Arc<OwnedHandle>, writes: u64) -> io::Result<Unread> {
         let mut call = lock(&self.call);
@@ -49,14 +43,6 @@ impl Flush {
                 Err(error) => return Err(error),
             }
         }
-        let ended = match self.ended.get() {
-            Some(event) => Arc::clone(event),
-            None => Arc::clone(self.ended.get_or_init({
-                let event = Arc::new(Event::new()?);
-                || event
-            })),
-        };
-        ended.reset();
         let result = Arc::new(Mutex::new(None));
         let (there, pipe) = (Arc::clone(&result), Arc::clone(pipe));
         thread::Builder::new().name("dotpipe-drain".to_owned()).spawn(move || {
@@ -64,7 +50,6 @@ impl Flush {
             // Before the news is out: whoever hears it may go on to close the pipe.
             drop(pipe);
             *lock(&there) = Some(outcome);
-            ended.set();
         })?;
         *call = Call::Running(writes, result);
         Ok(Unread::Something)

@@ -297,10 +297,6 @@ impl Handle {
         self.room.interest()
     }
 
-    pub(super) fn hang_up(&self) -> Interest<'_> {
-        self.flush.ended()
-    }
-
     /// An end that had gone before this began is taken to have read everything: the system does not tell.
     pub(super) fn unread(&self) -> io::Result<Unread> {
         let count = {

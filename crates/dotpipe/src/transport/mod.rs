@@ -146,11 +146,6 @@ impl Transport {
         each!(self, transport => transport.writable())
     }
 
-    /// What tells while a drain waits that the other end has gone.
-    pub(crate) fn hang_up(&self) -> Interest<'_> {
-        each!(self, transport => transport.hang_up())
-    }
-
     /// Whether the other end has taken all that was written.
     pub(crate) fn unread(&self) -> io::Result<Unread> {
         each!(self, transport => transport.unread())

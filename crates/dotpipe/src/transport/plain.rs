@@ -97,10 +97,6 @@ impl Plain {
         self.writing.shared.done.interest()
     }
 
-    pub(super) fn hang_up(&self) -> Interest<'_> {
-        self.flush.ended()
-    }
-
     pub(super) fn unread(&self) -> io::Result<Unread> {
         match self.try_settle() {
             Ok(()) => {}

@@ -35,10 +35,11 @@ impl Socket {
     }
 
     /// The kernel's count falls to zero also when the peer closes with bytes unread; the socket's error then tells.
+    ///
+    /// A hang-up tells nothing here: the kernel reports one also when both sides have merely ended what they send.
     pub(super) fn unread(&self) -> io::Result<Unread> {
-        let gone = sys::readiness(self.0.as_fd())?.hung_up;
         if sys::outstanding(self.0.as_fd())? > 0 {
-            return Ok(if gone { Unread::Abandoned } else { Unread::Something });
+            return Ok(Unread::Something);
         }
         Ok(if sys::take_error(self.0.as_fd())?.is_some() {
             Unread::Abandoned
@@ -72,10 +73,6 @@ impl Socket {
 
     pub(super) fn writable(&self) -> Interest<'_> {
         Interest::writable(self.0.as_fd())
-    }
-
-    pub(super) fn hang_up(&self) -> Interest<'_> {
-        Interest::hang_up(self.0.as_fd())
     }
 
     /// Ends both directions for both sides. What was sent stays readable.
@@ -128,6 +125,17 @@ mod tests {
         one.try_write(b"x").unwrap();
         other.try_read(&mut [0; 9]).unwrap();
         drop(other);
+        assert_eq!(one.unread().unwrap(), Unread::Nothing);
+    }
+
+    #[test]
+    fn a_reader_that_writes_no_more_is_waited_for() {
+        let (one, other) = pair();
+        one.try_write(b"x").unwrap();
+        sys::shutdown(one.descriptor(), Half::Writing).unwrap();
+        sys::shutdown(other.descriptor(), Half::Writing).unwrap();
+        assert_eq!(one.unread().unwrap(), Unread::Something);
+        other.try_read(&mut [0; 9]).unwrap();
         assert_eq!(one.unread().unwrap(), Unread::Nothing);
     }
 

@@ -4,6 +4,7 @@ use std::io;
 #[cfg(target_vendor = "apple")]
 use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
@@ -186,19 +187,24 @@ pub(crate) fn reopen_nonblocking(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 
 /// How a number that another process wrote down turned out.
 #[derive(Debug)]
-pub(crate) enum Adopted {
+pub(crate) enum Adopted<E> {
     Descriptor(OwnedFd),
     NotOpen,
     /// Open, but closed on exec: this process opened it itself, so that somebody here owns it.
     OwnedHere,
+    /// Open and inherited, but the caller has no use for it. It stays as it is.
+    Unfit(E),
 }
 
-/// Takes over a descriptor that this process inherited, by its number.
+/// Takes over a descriptor that this process inherited, by its number, if `fits` finds nothing wrong with it.
 ///
 /// Only a descriptor without close-on-exec can have come through `exec`; everything that Rust's libraries open has it.
 /// Taking sets it, so that no descriptor is taken twice and none leaks into this process's own children. Standard
 /// input, output and error belong to the program, which gets to keep them: they are duplicated.
-pub(crate) fn adopt(number: RawFd) -> io::Result<Adopted> {
+pub(crate) fn adopt<E>(number: RawFd, fits: impl FnOnce(BorrowedFd<'_>) -> Result<(), E>) -> io::Result<Adopted<E>> {
+    /// Two threads must not both find the same descriptor free.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if number < 0 {
         return Ok(Adopted::NotOpen);
     }
@@ -209,6 +215,9 @@ pub(crate) fn adopt(number: RawFd) -> io::Result<Adopted> {
         Err(error) => return Err(error.into()),
         Ok(flags) if flags.contains(FdFlags::CLOEXEC) => return Ok(Adopted::OwnedHere),
         Ok(_) => {}
+    }
+    if let Err(unfit) = fits(borrowed) {
+        return Ok(Adopted::Unfit(unfit));
     }
     if number <= 2 {
         return Ok(Adopted::Descriptor(rustix::io::fcntl_dupfd_cloexec(borrowed, 3)?));

@@ -39,6 +39,10 @@ pub(crate) fn number(fd: impl AsFd) -> Number {
     fd.as_fd().as_raw_fd()
 }
 
+pub(crate) fn borrow(owned: &OwnedFd) -> BorrowedFd<'_> {
+    owned.as_fd()
+}
+
 pub(crate) fn taken(descriptor: Taken) -> std::io::Result<OwnedFd> {
     Ok(descriptor)
 }

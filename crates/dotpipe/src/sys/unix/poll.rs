@@ -31,14 +31,6 @@ impl<'a> Interest<'a> {
             flags: PollFlags::OUT,
         }
     }
-
-    /// Waits for the end of the other side only.
-    pub(crate) const fn hang_up(fd: BorrowedFd<'a>) -> Self {
-        Self {
-            fd,
-            flags: PollFlags::empty(),
-        }
-    }
 }
 
 /// Waits until one of the descriptors is ready, `false` when the limit came first. A limit of `None` waits for ever.

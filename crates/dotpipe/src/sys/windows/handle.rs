@@ -4,6 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use windows_sys::Wdk::Storage::FileSystem::{
     FILE_INFORMATION_CLASS, FileAccessInformation, FileModeInformation, NtQueryInformationFile,
@@ -77,18 +78,26 @@ pub(crate) fn duplicate(handle: BorrowedHandle<'_>, inheritable: bool) -> io::Re
 
 /// How a number that another process wrote down turned out.
 #[derive(Debug)]
-pub(crate) enum Adopted {
+pub(crate) enum Adopted<E> {
     Descriptor(OwnedHandle),
     NotOpen,
     /// Open, but children do not inherit it: this process opened it itself, so that somebody here owns it.
     OwnedHere,
+    /// Open and inherited, but the caller has no use for it. It stays as it is.
+    Unfit(E),
 }
 
-/// Takes over a handle that this process inherited, by its number.
+/// Takes over a handle that this process inherited, by its number, if `fits` finds nothing wrong with it.
 ///
 /// An inherited handle is inheritable itself; those that Rust's libraries open are not. Taking makes it so that children
 /// do not inherit it, so that no handle is taken twice. Standard handles belong to the program: they are duplicated.
-pub(crate) fn adopt(number: Number) -> io::Result<Adopted> {
+pub(crate) fn adopt<E>(
+    number: Number,
+    fits: impl FnOnce(BorrowedHandle<'_>) -> Result<(), E>,
+) -> io::Result<Adopted<E>> {
+    /// Two threads must not both find the same handle free.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let raw = std::ptr::with_exposed_provenance_mut(number as usize);
     let mut flags = 0;
     // SAFETY: the call writes one number to `flags`, and fails for a number that is no open handle.
@@ -97,6 +106,10 @@ pub(crate) fn adopt(number: Number) -> io::Result<Adopted> {
     }
     if flags & HANDLE_FLAG_INHERIT == 0 {
         return Ok(Adopted::OwnedHere);
+    }
+    // SAFETY: the handle is open, and the borrow ends before anything here closes it.
+    if let Err(unfit) = fits(unsafe { BorrowedHandle::borrow_raw(raw) }) {
+        return Ok(Adopted::Unfit(unfit));
     }
     let standard = [
         io::stdin().as_raw_handle(),

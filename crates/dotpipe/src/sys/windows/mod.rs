@@ -46,6 +46,10 @@ pub(crate) fn length_of(text: &OsStr) -> usize {
     text.encode_wide().count()
 }
 
+pub(crate) fn borrow(owned: &OwnedHandle) -> BorrowedHandle<'_> {
+    owned.as_handle()
+}
+
 pub(crate) fn taken(descriptor: Taken) -> Taken {
     descriptor
 }

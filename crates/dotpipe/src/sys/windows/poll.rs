@@ -41,27 +41,20 @@ impl Event {
 
     pub(crate) fn interest(&self) -> Interest<'_> {
         use std::os::windows::io::AsHandle;
-        Interest(Some(self.0.as_handle()))
+        Interest(self.0.as_handle())
     }
 }
 
-/// An event to wait for, or nothing that ever comes.
+/// An event to wait for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Interest<'a>(Option<BorrowedHandle<'a>>);
-
-impl Interest<'_> {
-    pub(crate) const NEVER: Self = Self(None);
-}
+pub(crate) struct Interest<'a>(BorrowedHandle<'a>);
 
 /// Waits until one of the events is set, `false` when the limit came first. A limit of `None` waits for ever.
 ///
 /// Source: [WaitForMultipleObjects](https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-waitformultipleobjects).
 pub(crate) fn poll(interests: &[Interest<'_>], alarm: Option<&Alarm>, limit: Option<Duration>) -> io::Result<bool> {
     let alarm = alarm.map(|alarm| alarm.0.as_raw());
-    let interests = interests
-        .iter()
-        .filter_map(|interest| interest.0)
-        .map(|event| event.as_raw_handle());
+    let interests = interests.iter().map(|interest| interest.0.as_raw_handle());
     let mut handles = [ptr::null_mut(); 4];
     let mut count = 0;
     // No call waits for more than three events and the alarm.

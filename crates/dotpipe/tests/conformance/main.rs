@@ -1,0 +1,15 @@
+//! What .NET's tests of System.IO.Pipes assert, row by row of `docs/conformance.md`.
+//!
+//! A test's name begins with the ids of the rows that it stands for; the module `table` checks that none is missing.
+
+#![cfg(unix)]
+#![forbid(unsafe_code)]
+
+mod anonymous;
+mod child;
+mod client_ctor;
+mod cross_process;
+mod pairs;
+mod server_ctor;
+mod support;
+mod users;
