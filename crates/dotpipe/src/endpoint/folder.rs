@@ -50,7 +50,9 @@ impl PrivateFolder {
             Ok((fd, entry)) if entry.owner == sys::effective_uid() && entry.mode & 0o077 == 0 => Ok(Self { fd, path }),
             Ok((_, entry)) => Err(not_private(&path, &entry)),
             Err(error) => match sys::entry(&path) {
-                Ok(Some(entry)) if entry.kind != EntryKind::Folder => Err(not_private(&path, &entry)),
+                Ok(Some(entry)) if entry.kind != EntryKind::Folder || entry.owner != sys::effective_uid() => {
+                    Err(not_private(&path, &entry))
+                }
                 _ => Err(failed(error)),
             },
         }

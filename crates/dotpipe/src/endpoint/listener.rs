@@ -121,7 +121,11 @@ impl Listener {
                         continue;
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(control, deadline, &ended)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // To close the last instance takes its name away: the end that was asked for is the one to tell of.
+                    self.wait(control, deadline, &ended)
+                        .or_else(|error| ended().and(Err(error)))?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // The queue stays readable: to wait for it would spin until a descriptor or memory is given back.
                 Err(error) if sys::is_shortage(&error) => starved.wait(control, deadline, || ended().is_ok())?,
@@ -138,7 +142,7 @@ impl Listener {
     fn wait(&self, control: &Arc<Control>, deadline: Deadline, ended: &impl Fn() -> Result<()>) -> Result<()> {
         let _waiting = Waiting::among(&self.waiting, control);
         let still = || ended().is_ok();
-        self.check_name(control, still)?;
+        self.check_name(control, ended)?;
         let listening = Interest::readable(self.socket.as_fd());
         match &self.removal {
             Some(removal) => {
@@ -146,7 +150,7 @@ impl Listener {
                 if control.wait(&interests, deadline, still)? == Woken::Look {
                     // All instances share this news. Whoever takes it looks at once, and tells the others if the name is lost.
                     removal.clear();
-                    self.check_name(control, still)?;
+                    self.check_name(control, ended)?;
                 }
             }
             None => {
@@ -178,7 +182,7 @@ impl Listener {
     }
 
     /// Fails if the public path is no longer this socket's.
-    fn check_name(&self, control: &Control, still: impl Fn() -> bool) -> Result<()> {
+    fn check_name(&self, control: &Control, ended: &impl Fn() -> Result<()>) -> Result<()> {
         if self.has_name() {
             return Ok(());
         }
@@ -191,7 +195,9 @@ impl Listener {
             if !matches!(sys::entry(&self.path), Ok(None)) {
                 break;
             }
-            look_again.wait(control, Deadline::NEVER, &still)?;
+            look_again.wait(control, Deadline::NEVER, || ended().is_ok())?;
+            // Closing the stream removes the socket, too, and is no loss.
+            ended()?;
         }
         let what = match sys::entry(&self.path) {
             Ok(Some(entry)) if entry.id == self.file => return Ok(()),

@@ -39,6 +39,8 @@ pub(super) fn liveness(path: &Path, there: &Entry) -> Result<Liveness> {
 fn owner_of(path: &Path, there: &Entry, pid: Option<u32>) -> Owner {
     let mut owner = match pid {
         Some(_) => Owner::of_process(pid),
+        // This user's record is this process's own, which holds the lock.
+        None if there.owner == sys::effective_uid() => Owner::default(),
         None => PrivateFolder::record_of(path, there.owner).unwrap_or_default(),
     };
     owner.user = Some(there.owner);

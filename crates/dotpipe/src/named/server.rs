@@ -280,6 +280,8 @@ impl NamedPipeServerStream {
         };
         let instance = lock(&self.instance).clone();
         let Some(instance) = instance else {
+            // Another thread may have closed the stream while this one waited for its turn.
+            self.check_may_wait()?;
             self.check_may_wait()?;
             return Err(Error::invalid_operation(
                 "A stream made from a handle cannot wait for a connection.",

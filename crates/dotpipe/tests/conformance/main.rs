@@ -6,10 +6,17 @@
 #![forbid(unsafe_code)]
 
 mod anonymous;
+mod cancel;
 mod child;
 mod client_ctor;
 mod cross_process;
+mod forms;
+mod lists;
 mod pairs;
 mod server_ctor;
+mod serving;
+mod states;
+mod streams;
 mod support;
+mod table;
 mod users;

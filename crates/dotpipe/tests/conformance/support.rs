@@ -130,6 +130,11 @@ impl<T: Send + 'static> Pending<T> {
         !matches!(self.result.try_recv(), Err(mpsc::TryRecvError::Empty))
     }
 
+    /// Whether the call ends in a time in which it would, if it could.
+    pub(crate) fn ends_within(&self, time: Duration) -> bool {
+        self.result.recv_timeout(time).is_ok()
+    }
+
     /// What the call returned, with its panic if it panicked.
     #[track_caller]
     pub(crate) fn result(self) -> T {

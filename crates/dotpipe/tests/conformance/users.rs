@@ -162,10 +162,8 @@ fn c083_m23_refused_strangers_neither_end_the_wait_nor_hold_up_the_right_client(
     for _ in 0..50 {
         let stranger = client(&users.name()).any_server_user().create().unwrap();
         stranger.connect_timeout(limit()).unwrap();
-        (&stranger)
-            .write_all(b"let me in")
-            .or_else(|_| Ok::<_, std::io::Error>(()))
-            .unwrap();
+        // Sent too late, or never read: both are fine.
+        let _ = (&stranger).write_all(b"let me in");
         stranger.set_read_timeout(Some(limit()));
         assert_eq!(read_byte(&stranger).unwrap(), None);
     }
