@@ -11,7 +11,7 @@ use super::invalid_handle;
 use crate::error::{Error, Result};
 use crate::options::{HandleInheritability, PipeDirection, PipeTransmissionMode, TokenImpersonationLevel};
 use crate::security::PipeSecurity;
-use crate::sys::{self, NewPipe, SecurityDescriptor};
+use crate::sys::{self, NewPipe, PipeInfo, SecurityDescriptor};
 use crate::transport::{Handle, Plain, Transport};
 
 /// The buffer of a pipe for which no size is asked, as Linux has it.
@@ -31,7 +31,7 @@ pub(super) fn make(
     let own = sys::own_user()?;
     let security = SecurityDescriptor::parse(&PipeSecurity::strictly_current_user().to_descriptor(&own))?;
     let size = if buffer_size > 0 { buffer_size } else { USUAL_SIZE };
-    let server = sys::create_pipe(&NewPipe {
+    let new = NewPipe {
         path: &path,
         direction,
         mode: PipeTransmissionMode::Byte,
@@ -42,11 +42,12 @@ pub(super) fn make(
         in_buffer_size: size,
         out_buffer_size: size,
         security: &security,
-    })?;
+    };
+    let server = sys::create_pipe(&new)?;
     let inheritable = inheritability == HandleInheritability::Inheritable;
     let level = TokenImpersonationLevel::Anonymous;
     let client = sys::open_pipe(&path, direction.opposite(), level, false, inheritable)?;
-    Ok((Transport::Handle(Handle::new(Arc::new(server))?), client))
+    Ok((Transport::Handle(Handle::new(Arc::new(server), new.info())?), client))
 }
 
 /// Checks that a handle from elsewhere is an end of a pipe of the direction asked for.
@@ -78,6 +79,9 @@ pub(super) fn transport_of(
     if sys::is_synchronous(handle.as_handle()).map_err(failed)? {
         Plain::new(handle).map(Transport::Plain).map_err(failed)
     } else {
-        Handle::new(Arc::new(handle)).map(Transport::Handle).map_err(failed)
+        let info = sys::pipe_info(handle.as_handle()).unwrap_or(PipeInfo::UNKNOWN);
+        Handle::new(Arc::new(handle), info)
+            .map(Transport::Handle)
+            .map_err(failed)
     }
 }

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_BAD_NETPATH, ERROR_FILE_NOT_FOUND, ERROR_LOGON_FAILURE, ERROR_NO_DATA, ERROR_PIPE_BUSY,
-    ERROR_PIPE_CONNECTED, ERROR_SEM_TIMEOUT,
+    ERROR_ACCESS_DENIED, ERROR_BAD_NETPATH, ERROR_FILE_NOT_FOUND, ERROR_HANDLES_CLOSED, ERROR_LOGON_FAILURE,
+    ERROR_NO_DATA, ERROR_PIPE_BUSY, ERROR_PIPE_CONNECTED, ERROR_SEM_TIMEOUT,
 };
 
 use super::{Instances, ServerPolicy, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{HandleInheritability, PipeDirection};
-use crate::sys::{self, Event, NewPipe, Operation, SecurityDescriptor, Sid};
+use crate::sys::{self, Event, NewPipe, Operation, PipeInfo, SecurityDescriptor, Sid};
 use crate::text::printable;
 use crate::transport::{Handle, Plain, Transport};
 use crate::wait::{Backoff, Control, Deadline, lock};
@@ -26,6 +26,9 @@ const BUSY_SLICE: Duration = Duration::from_millis(50);
 /// How long to wait at most before another look for a pipe that is not there: the system tells nobody when one is made.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// What a wait for a free instance ends with beside the instance: the time is over, or the pipe has gone (the last as Wine says it).
+const NEWS: [u32; 3] = [ERROR_SEM_TIMEOUT, ERROR_FILE_NOT_FOUND, ERROR_HANDLES_CLOSED];
+
 /// One server instance of a pipe, which serves one client after the other.
 #[derive(Debug)]
 pub(crate) struct Instance {
@@ -33,8 +36,10 @@ pub(crate) struct Instance {
     /// The wait for a client, which goes on when the call that started it has given up.
     connecting: Mutex<Operation>,
     connected: Arc<Event>,
-    /// What was asked for, since the system does not keep it.
     direction: PipeDirection,
+    info: PipeInfo,
+    /// Whether writes may outlive their threads.
+    bound: bool,
 }
 
 impl Instance {
@@ -44,7 +49,7 @@ impl Instance {
         let own = sys::own_user().map_err(failed)?;
         let security = SecurityDescriptor::parse(&asked.security.to_descriptor(&own)).map_err(failed)?;
         let size = |wish: usize| if wish > 0 { wish } else { USUAL_SIZE };
-        let pipe = sys::create_pipe(&NewPipe {
+        let new = NewPipe {
             path,
             direction: asked.direction,
             mode: asked.mode,
@@ -55,21 +60,32 @@ impl Instance {
             in_buffer_size: size(asked.in_buffer_size),
             out_buffer_size: size(asked.out_buffer_size),
             security: &security,
-        });
-        let pipe = pipe.map_err(|error| not_created(path, asked.first, error))?;
-        sys::keep_operations(&pipe);
+        };
+        let pipe = sys::create_pipe(&new).map_err(|error| not_created(path, asked.first, error))?;
+        let bound = sys::bind_writes(&pipe).is_ok();
         let connected = Arc::new(Event::new().map_err(failed)?);
         Ok(Self {
             pipe: Arc::new(pipe),
             connecting: Mutex::new(Operation::new(Arc::clone(&connected))),
             connected,
             direction: asked.direction,
+            info: new.info(),
+            bound,
         })
     }
 
     /// Gives the instance up. It is gone when the last thread that is on its way out of `accept` has left.
     pub(crate) fn give_up(&self) {
         let _ = lock(&self.connecting).cancel();
+    }
+
+    /// Lets the next client connect, which the system does not by itself after a disconnect.
+    pub(crate) fn listen_again(&self) {
+        let mut connecting = lock(&self.connecting);
+        if !connecting.is_pending() {
+            // What goes wrong here goes wrong again, and is told, when the next client is waited for.
+            let _ = connecting.start_connecting(&self.pipe);
+        }
     }
 
     /// Waits for the next client. One that came and went is passed over, unless it has left something to read.
@@ -85,7 +101,7 @@ impl Instance {
             ended()?;
             control.check()?;
             if self.try_accept().map_err(failed)? {
-                let handle = Handle::new(Arc::clone(&self.pipe)).map_err(failed)?;
+                let handle = Handle::bound(Arc::clone(&self.pipe), self.info, self.bound).map_err(failed)?;
                 return Ok(Transport::Handle(handle));
             }
             if deadline.has_passed() {
@@ -189,7 +205,8 @@ pub(crate) fn connect(
         let error = match sys::open_pipe(path, wanted.direction, wanted.impersonation_level, true, inheritable) {
             Ok(pipe) => {
                 check_server(path, wanted.policy, &pipe)?;
-                return Handle::new(Arc::new(pipe)).map(Transport::Handle).map_err(failed);
+                let info = sys::pipe_info(pipe.as_handle()).map_err(failed)?;
+                return Handle::new(Arc::new(pipe), info).map(Transport::Handle).map_err(failed);
             }
             Err(error) => error,
         };
@@ -208,7 +225,7 @@ pub(crate) fn connect(
         match sys::wait_for_instance(path, deadline.remaining_within(BUSY_SLICE)) {
             // Free, or the server has gone in between: the next attempt tells. Another client may be quicker.
             Ok(()) => {}
-            Err(error) if is(&error, ERROR_SEM_TIMEOUT) || is(&error, ERROR_FILE_NOT_FOUND) => {}
+            Err(error) if NEWS.iter().any(|&number| is(&error, number)) => {}
             Err(error) => return Err(refused(path, error)),
         }
     }
@@ -302,7 +319,8 @@ pub(crate) fn adopt(pipe: OwnedHandle, path: &Path, direction: PipeDirection) ->
         }
         Plain::new(pipe).map(Transport::Plain).map_err(failed)
     } else {
-        Handle::new(Arc::new(pipe)).map(Transport::Handle).map_err(failed)
+        let info = sys::pipe_info(pipe.as_handle()).unwrap_or(PipeInfo::UNKNOWN);
+        Handle::new(Arc::new(pipe), info).map(Transport::Handle).map_err(failed)
     }
 }
 

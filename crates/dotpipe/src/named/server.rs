@@ -318,6 +318,10 @@ impl NamedPipeServerStream {
             State::Closed => return Err(Error::closed()),
         }
         *state = State::Disconnected;
+        drop(state);
+        if let Some(instance) = &*lock(&self.instance) {
+            instance.listen_again();
+        }
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use super::flush::Flush;
 use super::{Peek, Unread, is_gone};
 use crate::connection::Ended;
 use crate::options::{PipeDirection, PipeTransmissionMode};
-use crate::sys::{self, Event, Interest, Operation, Outcome};
+use crate::sys::{self, Event, Interest, Operation, Outcome, PipeInfo, Sending};
 use crate::wait::lock;
 
 /// The most that one write of bytes takes over from its caller.
@@ -23,8 +23,7 @@ const LARGEST_WRITE: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Handle {
     pipe: Arc<OwnedHandle>,
-    is_server: bool,
-    carries_messages: bool,
+    info: PipeInfo,
     reads_messages: AtomicBool,
     /// The last read took the rest of a message.
     complete: AtomicBool,
@@ -49,9 +48,53 @@ struct Reading {
 #[derive(Debug)]
 struct Writing {
     /// `None` once it was left to itself.
-    operation: Option<Operation>,
+    writer: Option<Writer>,
     /// How many writes have been started.
     count: u64,
+}
+
+/// How bytes are handed to the system.
+#[derive(Debug)]
+enum Writer {
+    Sending(Sending),
+    /// For a handle from elsewhere that tells somebody else of its operations. What is under way when its thread ends is lost.
+    Operation(Operation),
+}
+
+impl Writer {
+    fn is_pending(&self) -> bool {
+        match self {
+            Self::Sending(sending) => sending.is_pending(),
+            Self::Operation(operation) => operation.is_pending(),
+        }
+    }
+
+    fn start(&mut self, pipe: &Arc<OwnedHandle>, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Sending(sending) => sending.start(pipe, bytes),
+            Self::Operation(operation) => operation.start_writing(pipe, bytes),
+        }
+    }
+
+    fn finish(&mut self) -> Option<io::Result<()>> {
+        match self {
+            Self::Sending(sending) => sending.finish(),
+            Self::Operation(operation) => operation.finish().map(|outcome| outcome.map(drop)),
+        }
+    }
+
+    fn cancel(&mut self) {
+        match self {
+            Self::Sending(sending) => sending.cancel(),
+            Self::Operation(operation) => drop(operation.cancel()),
+        }
+    }
+
+    fn outlive(self) {
+        if let Self::Operation(operation) = self {
+            operation.outlive();
+        }
+    }
 }
 
 /// What a read finds before it reads.
@@ -64,11 +107,17 @@ enum Arrival {
 
 impl Handle {
     /// Takes a connected pipe that was opened for overlapped operations.
-    pub(crate) fn new(pipe: Arc<OwnedHandle>) -> io::Result<Self> {
-        let info = sys::pipe_info(pipe.as_handle())?;
+    ///
+    /// What it was made like is told by whoever made it, since an end that only writes may not ask.
+    pub(crate) fn new(pipe: Arc<OwnedHandle>, info: PipeInfo) -> io::Result<Self> {
+        let bound = sys::bind_writes(&pipe).is_ok();
+        Self::bound(pipe, info, bound)
+    }
+
+    /// As [`new`](Self::new), for a pipe that had its binding when it was made.
+    pub(crate) fn bound(pipe: Arc<OwnedHandle>, info: PipeInfo, bound: bool) -> io::Result<Self> {
         // Without the right to ask, the end is one that cannot have been changed.
         let read_mode = sys::pipe_state(pipe.as_handle()).map_or(PipeTransmissionMode::Byte, |(mode, _)| mode);
-        sys::keep_operations(&pipe);
         let (data, room) = (Arc::new(Event::new()?), Arc::new(Event::new()?));
         Ok(Self {
             reading: Mutex::new(Reading {
@@ -77,12 +126,15 @@ impl Handle {
                 empty_message: false,
             }),
             writing: Mutex::new(Writing {
-                operation: Some(Operation::new(Arc::clone(&room))),
+                writer: Some(if bound {
+                    Writer::Sending(Sending::new(Arc::clone(&room)))
+                } else {
+                    Writer::Operation(Operation::new(Arc::clone(&room)))
+                }),
                 count: 0,
             }),
             pipe,
-            is_server: info.is_server,
-            carries_messages: info.mode == PipeTransmissionMode::Message,
+            info,
             reads_messages: AtomicBool::new(read_mode == PipeTransmissionMode::Message),
             complete: AtomicBool::new(true),
             data,
@@ -94,6 +146,10 @@ impl Handle {
 
     fn reads_messages(&self) -> bool {
         self.reads_messages.load(Ordering::Acquire)
+    }
+
+    fn carries_messages(&self) -> bool {
+        self.info.mode == PipeTransmissionMode::Message
     }
 
     fn has_ended(&self) -> bool {
@@ -208,31 +264,27 @@ impl Handle {
         let mut writing = lock(&self.writing);
         self.settle(&mut writing)?;
         writing.count += 1;
-        let operation = writing.operation.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        operation.start_writing(&self.pipe, bytes).map_err(broken)?;
-        match operation.finish() {
-            // Under way; the copy is the operation's.
-            None => Ok(()),
-            Some(outcome) => outcome.map(drop).map_err(broken),
-        }
+        let writer = writing.writer.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        writer.start(&self.pipe, bytes).map_err(broken)?;
+        // What is under way is the writer's.
+        writer.finish().unwrap_or(Ok(())).map_err(broken)
     }
 
     fn settle(&self, writing: &mut Writing) -> io::Result<()> {
         if self.has_ended() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let operation = writing.operation.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        if operation.is_pending() {
-            match operation.finish() {
-                None => return Err(io::ErrorKind::WouldBlock.into()),
-                Some(outcome) => drop(outcome.map_err(broken)?),
-            }
+        match &mut writing.writer {
+            Some(writer) if writer.is_pending() => match writer.finish() {
+                None => Err(io::ErrorKind::WouldBlock.into()),
+                Some(outcome) => outcome.map_err(broken),
+            },
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let part = if self.carries_messages {
+        let part = if self.carries_messages() {
             bytes
         } else {
             &bytes[..bytes.len().min(LARGEST_WRITE)]
@@ -241,7 +293,7 @@ impl Handle {
     }
 
     pub(super) fn try_write_message(&self, message: &[u8]) -> io::Result<()> {
-        if !self.carries_messages {
+        if !self.carries_messages() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         self.send(message)
@@ -252,7 +304,7 @@ impl Handle {
     }
 
     pub(super) fn transmission_mode(&self) -> PipeTransmissionMode {
-        mode(self.carries_messages)
+        self.info.mode
     }
 
     pub(super) fn read_mode(&self) -> PipeTransmissionMode {
@@ -281,7 +333,7 @@ impl Handle {
         Ok(Peek {
             read: ahead.read,
             available: ahead.available,
-            left_in_message: if self.carries_messages {
+            left_in_message: if self.carries_messages() {
                 ahead.left_in_message
             } else {
                 0
@@ -318,27 +370,21 @@ impl Handle {
         // Whoever holds a lock looked before the line above; whoever comes later finds the end.
         let _ = lock(&self.reading).operation.cancel();
         let mut writing = lock(&self.writing);
-        if why == Ended::Closed || !self.is_server {
-            if let Some(operation) = writing.operation.take() {
-                operation.outlive();
+        if why == Ended::Closed || !self.info.is_server {
+            if let Some(writer) = writing.writer.take() {
+                writer.outlive();
             }
             return;
         }
-        if let Some(operation) = &mut writing.operation {
-            let _ = operation.cancel();
+        if let Some(writer) = &mut writing.writer {
+            writer.cancel();
         }
         // It can only fail if the pipe has no client any more.
         let _ = sys::disconnect(&self.pipe);
     }
 
     pub(super) fn buffer_size(&self, direction: PipeDirection) -> io::Result<usize> {
-        let info = sys::pipe_info(self.pipe.as_handle())?;
-        // The system names the directions as the server sees them.
-        Ok(if direction.can_read() == self.is_server {
-            info.in_buffer_size
-        } else {
-            info.out_buffer_size
-        })
+        Ok(self.info.buffer_size(direction))
     }
 
     /// How many instances the pipe has.
@@ -359,8 +405,8 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if let Some(operation) = lock(&self.writing).operation.take() {
-            operation.outlive();
+        if let Some(writer) = lock(&self.writing).writer.take() {
+            writer.outlive();
         }
     }
 }

@@ -112,13 +112,8 @@ impl Plain {
     pub(super) fn end(&self, _: Ended) {}
 
     pub(super) fn buffer_size(&self, direction: PipeDirection) -> io::Result<usize> {
-        let info = sys::pipe_info(self.pipe.as_handle())?;
-        // The system names the directions as the server sees them.
-        Ok(if direction.can_read() == info.is_server {
-            info.in_buffer_size
-        } else {
-            info.out_buffer_size
-        })
+        // An end that only writes may not ask; it tells no size.
+        Ok(sys::pipe_info(self.pipe.as_handle()).map_or(0, |info| info.buffer_size(direction)))
     }
 
     pub(super) fn descriptor(&self) -> BorrowedHandle<'_> {

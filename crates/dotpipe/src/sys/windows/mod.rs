@@ -5,6 +5,7 @@ mod overlapped;
 mod pipe;
 mod poll;
 mod process;
+mod sending;
 mod users;
 
 use std::ffi::OsStr;
@@ -20,6 +21,7 @@ pub(crate) use overlapped::*;
 pub(crate) use pipe::*;
 pub(crate) use poll::*;
 pub(crate) use process::*;
+pub(crate) use sending::*;
 pub(crate) use users::*;
 
 /// What the system calls an open pipe by.

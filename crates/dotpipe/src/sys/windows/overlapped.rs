@@ -2,16 +2,15 @@
 //! ([Overlapped I/O](https://learn.microsoft.com/windows/win32/sync/synchronous-and-asynchronous-input-and-output)).
 
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use windows_sys::Win32::Foundation::{
     ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_MORE_DATA, ERROR_OPERATION_ABORTED, GetLastError, HANDLE,
-    INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
-use windows_sys::Win32::System::IO::{CancelIoEx, CreateIoCompletionPort, GetOverlappedResult, OVERLAPPED};
+use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Pipes::ConnectNamedPipe;
 use windows_sys::core::BOOL;
 
@@ -81,7 +80,7 @@ impl Operation {
         let event = self.event.as_raw();
         let shared = self.shared();
         shared.record = OVERLAPPED::default();
-        // The lowest bit asks for no packet in the completion port of `keep_operations` (GetQueuedCompletionStatus, Remarks).
+        // The lowest bit asks for no packet in the completion port of the pipe, if it has one (GetQueuedCompletionStatus, Remarks).
         shared.record.hEvent = event.map_addr(|address| address | 1);
         if call(pipe.as_raw_handle(), &raw mut shared.record) == 0 {
             // SAFETY: the call touches no memory.
@@ -219,25 +218,6 @@ impl std::fmt::Debug for Operation {
         f.debug_struct("Operation")
             .field("pending", &self.is_pending())
             .finish_non_exhaustive()
-    }
-}
-
-/// Lets the operations on a pipe outlive the threads that start them.
-///
-/// The system gives a thread's operations up when the thread ends, but not those on a handle of a completion port
-/// ([CancelIoEx](https://learn.microsoft.com/windows/win32/fileio/cancelioex-func), `CreateIoCompletionPort`). This port is
-/// for that alone: every operation asks for no packet. A handle that has a port already is left as it is.
-pub(crate) fn keep_operations(pipe: &OwnedHandle) {
-    static PORT: OnceLock<Option<OwnedHandle>> = OnceLock::new();
-    let port = PORT.get_or_init(|| {
-        // SAFETY: the call takes no addresses.
-        let port = unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, 1) };
-        // SAFETY: a handle that is not null was just made, and nothing else knows it.
-        (!port.is_null()).then(|| unsafe { OwnedHandle::from_raw_handle(port) })
-    });
-    if let Some(port) = port {
-        // SAFETY: both handles are open. Failing is no matter: see above.
-        unsafe { CreateIoCompletionPort(pipe.as_raw_handle(), port.as_raw_handle(), 0, 0) };
     }
 }
 

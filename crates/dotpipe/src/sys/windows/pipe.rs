@@ -193,6 +193,37 @@ pub(crate) struct PipeInfo {
     pub(crate) out_buffer_size: usize,
 }
 
+impl PipeInfo {
+    /// For a handle from elsewhere whose holder may not ask: an end that only writes.
+    pub(crate) const UNKNOWN: Self = Self {
+        is_server: false,
+        mode: PipeTransmissionMode::Byte,
+        in_buffer_size: 0,
+        out_buffer_size: 0,
+    };
+
+    /// The size of the buffer for what this end reads or writes. The system names the two as the server sees them.
+    pub(crate) fn buffer_size(self, direction: PipeDirection) -> usize {
+        if direction.can_read() == self.is_server {
+            self.in_buffer_size
+        } else {
+            self.out_buffer_size
+        }
+    }
+}
+
+impl NewPipe<'_> {
+    /// What the pipe is like once it is made, for the end that makes it.
+    pub(crate) fn info(&self) -> PipeInfo {
+        PipeInfo {
+            is_server: true,
+            mode: self.mode,
+            in_buffer_size: self.in_buffer_size,
+            out_buffer_size: self.out_buffer_size,
+        }
+    }
+}
+
 pub(crate) fn pipe_info(pipe: BorrowedHandle<'_>) -> io::Result<PipeInfo> {
     let (mut flags, mut out_size, mut in_size) = (0, 0, 0);
     // SAFETY: the three numbers live through the call; a null address stands for what is not asked.
