@@ -21,10 +21,10 @@ const NO_STREAM: &str = "connections are not measured over one stream";
 
 /// Takes one sample over a stream that lasts, with about `time` for it.
 pub(crate) fn near(stream: &mut (impl Read + Write), test: Test, time: Duration) -> io::Result<f64> {
-    let mut block = pattern(test.bytes);
+    let mut block = Block::new(test.bytes);
     let (operations, took) = match test.kind {
-        Kind::RoundTrip => calibrated(time, |count| round_trips(stream, &mut block, count)),
-        Kind::OneWay => calibrated(time, |count| blocks_one_way(stream, &block, count)),
+        Kind::RoundTrip => calibrated(time, |count| round_trips(stream, block.bytes(), count)),
+        Kind::OneWay => calibrated(time, |count| blocks_one_way(stream, block.bytes(), count)),
         Kind::Connect => Err(io::Error::new(io::ErrorKind::InvalidInput, NO_STREAM)),
     }?;
     Ok(test.figure(operations, took))
@@ -34,22 +34,24 @@ pub(crate) fn near(stream: &mut (impl Read + Write), test: Test, time: Duration)
 pub(crate) fn far(stream: &mut (impl Read + Write), test: Test) -> io::Result<()> {
     match test.kind {
         Kind::RoundTrip => {
-            let mut block = vec![0; test.bytes];
+            let mut block = Block::new(test.bytes);
+            let block = block.bytes();
             while let Some(count) = read_order(stream)? {
                 for _ in 0..count {
-                    stream.read_exact(&mut block)?;
-                    stream.write_all(&block)?;
+                    stream.read_exact(block)?;
+                    stream.write_all(block)?;
                 }
             }
             Ok(())
         }
         Kind::OneWay => {
-            let mut buffer = vec![0; test.bytes.max(LEAST_RECEIVE_BUFFER)];
+            let mut buffer = Block::new(test.bytes.max(LEAST_RECEIVE_BUFFER));
+            let buffer = buffer.bytes();
             while let Some(count) = read_order(stream)? {
                 stream.write_all(&[0])?;
                 let mut left = count * test.bytes as u64;
                 while left > 0 {
-                    match stream.read(&mut buffer)? {
+                    match stream.read(buffer)? {
                         0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                         n => left = left.saturating_sub(n as u64),
                     }
@@ -145,9 +147,30 @@ fn read_order(stream: &mut impl Read) -> io::Result<Option<u64>> {
     }
 }
 
-/// A block with something in it: pages that were never written are all the one zero page, and copying that is faster.
-fn pattern(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|i| i as u8).collect()
+/// Memory that begins a page.
+///
+/// How fast the kernel copies depends on where in a page a block lies, and where the heap puts one depends on what was
+/// allocated before: on the peer. Here all peers copy from and to the same place.
+struct Block {
+    memory: Vec<u8>,
+    start: usize,
+}
+
+impl Block {
+    const PAGE: usize = 4096;
+
+    /// Filled with something: pages that were never written are all the one zero page, and copying that is faster.
+    fn new(bytes: usize) -> Self {
+        let mut memory: Vec<u8> = (0..bytes + Self::PAGE).map(|i| i as u8).collect();
+        let address = memory.as_ptr().addr();
+        let start = address.next_multiple_of(Self::PAGE) - address;
+        memory.truncate(start + bytes);
+        Self { memory, start }
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..]
+    }
 }
 
 #[cfg(all(test, unix))]
@@ -190,6 +213,15 @@ mod tests {
         let more: Vec<bool> = servers.iter_mut().map(|server| far_connect(server).unwrap()).collect();
         near_side.join().unwrap();
         assert_eq!(more, [true, true, false]);
+    }
+
+    #[test]
+    fn blocks_begin_a_page() {
+        for bytes in [1, 64, 4096, 1 << 20] {
+            let mut block = Block::new(bytes);
+            assert_eq!(block.bytes().len(), bytes);
+            assert_eq!(block.bytes().as_ptr().addr() % Block::PAGE, 0);
+        }
     }
 
     #[test]

@@ -53,6 +53,7 @@ pub(crate) enum State {
 }
 
 impl State {
+    #[inline]
     fn connection(&self) -> Result<&Arc<Connection>> {
         match self {
             Self::Connected(connection) => Ok(connection),
@@ -124,6 +125,7 @@ impl PipeStream {
     }
 
     /// The connection, for the one caller that owns the stream.
+    #[inline]
     fn connection_mut(&mut self) -> Result<&Connection> {
         let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         state.connection().map(|connection| &**connection)
@@ -341,17 +343,19 @@ impl PipeStream {
     /// A handle by which another thread ends this stream's waiting calls and leaves the connection as it is.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
-        Canceller(Arc::clone(&self.control))
+        Canceller::of(&self.control)
     }
 
+    #[inline]
     pub(crate) fn read_exclusive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         check_direction(self.direction, Way::Reading)?;
-        Ok(self.connection_mut()?.read(buffer)?)
+        Ok(self.connection_mut()?.read_alone(buffer)?)
     }
 
+    #[inline]
     pub(crate) fn write_exclusive(&mut self, bytes: &[u8]) -> io::Result<usize> {
         check_direction(self.direction, Way::Writing)?;
-        Ok(self.connection_mut()?.write(bytes)?)
+        Ok(self.connection_mut()?.write_alone(bytes)?)
     }
 
     fn read_shared(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -408,12 +412,14 @@ macro_rules! is_pipe_stream {
         }
 
         impl std::io::Read for $stream {
+            #[inline]
             fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
                 self.stream.read_exclusive(buffer)
             }
         }
 
         impl std::io::Write for $stream {
+            #[inline]
             fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
                 self.stream.write_exclusive(bytes)
             }
@@ -441,3 +447,80 @@ macro_rules! is_pipe_stream {
     };
 }
 pub(crate) use is_pipe_stream;
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use super::*;
+    use crate::{AnonymousPipeClientStream, AnonymousPipeServerStream, ErrorKind, NamedPipeClientStream};
+
+    /// Streams that will never read anything, and what keeps them from ending.
+    fn silent_streams() -> (NamedPipeClientStream, AnonymousPipeServerStream, impl Sized) {
+        let (one, other) = UnixStream::pair().unwrap();
+        let named = NamedPipeClientStream::from_handle(PipeDirection::InOut, one.into()).unwrap();
+        // The local copy of the client handle stands for a client that writes nothing.
+        let anonymous = AnonymousPipeServerStream::new(PipeDirection::In).unwrap();
+        (named, anonymous, other)
+    }
+
+    /// The only owner's calls may wait inside a system call: not when something else was set up to end them.
+    #[test]
+    fn a_limit_holds_for_the_only_owner() {
+        fn check(stream: &mut (impl Read + AsRef<PipeStream>)) {
+            stream.as_ref().set_read_timeout(Some(Duration::from_millis(1)));
+            assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+            stream.as_ref().set_read_timeout(Some(Duration::ZERO));
+            assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        }
+        let (mut named, mut anonymous, _other) = silent_streams();
+        check(&mut named);
+        check(&mut anonymous);
+    }
+
+    #[test]
+    fn a_canceller_ends_calls_of_the_only_owner() {
+        fn check(mut stream: impl Read + AsRef<PipeStream> + Send) {
+            let canceller = stream.as_ref().canceller();
+            thread::scope(|scope| {
+                let reader = scope.spawn(move || stream.read(&mut [0; 8]).unwrap_err());
+                // Before or in the middle of the read: both end it.
+                canceller.cancel();
+                let error = reader.join().unwrap();
+                assert_eq!(Error::of(&error).map(Error::kind), Some(ErrorKind::Canceled));
+            });
+        }
+        let (named, anonymous, _other) = silent_streams();
+        check(named);
+        check(anonymous);
+    }
+
+    #[test]
+    fn the_only_owner_and_others_take_turns() {
+        let server = AnonymousPipeServerStream::new(PipeDirection::Out).unwrap();
+        let handle = server.get_client_handle_as_string();
+        let mut client = AnonymousPipeClientStream::from_handle_string(PipeDirection::In, &handle).unwrap();
+        let echo = thread::spawn(move || {
+            let mut server = server;
+            for number in 0..100_u8 {
+                if number % 2 == 0 {
+                    server.write_all(&[number]).unwrap();
+                } else {
+                    (&server).write_all(&[number]).unwrap();
+                }
+            }
+        });
+        for number in 0..100_u8 {
+            let mut byte = [0];
+            if number % 3 == 0 {
+                client.read_exact(&mut byte).unwrap();
+            } else {
+                (&client).read_exact(&mut byte).unwrap();
+            }
+            assert_eq!(byte, [number]);
+        }
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        echo.join().unwrap();
+    }
+}

@@ -117,7 +117,7 @@ impl AnonymousPipeClientStream {
 
 #[cfg(unix)]
 impl std::os::fd::AsFd for AnonymousPipeClientStream {
-    /// The client's end. It is in non-blocking mode where this process could make it so without disturbing others.
+    /// The client's end. Whether it is in non-blocking mode changes with its use, and is not to be relied on.
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         super::borrowed(&self.connection)
     }

@@ -189,7 +189,7 @@ impl AnonymousPipeServerStream {
 
 #[cfg(unix)]
 impl std::os::fd::AsFd for AnonymousPipeServerStream {
-    /// The server's end. It is in non-blocking mode.
+    /// The server's end. Whether it is in non-blocking mode changes with its use, and is not to be relied on.
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         super::borrowed(&self.connection)
     }

@@ -1,7 +1,8 @@
 //! How bytes travel once two ends are connected.
 //!
-//! A transport never waits. It says `WouldBlock`, and names for each direction what to wait for. To add one is to add a
-//! file here and a line in [`Transport`].
+//! A transport's `try_` operations never wait. They say `WouldBlock`, and the transport names for each direction what to
+//! wait for. The `_waiting` ones may wait in the system call itself, where nothing but the other side can end that. To
+//! add a transport is to add a file here and a line in [`Transport`].
 
 #[cfg(unix)]
 mod fifo;
@@ -134,6 +135,20 @@ impl Transport {
     /// Looks at what has arrived without taking it.
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<Peek> {
         each!(self, transport => transport.peek(buffer))
+    }
+
+    /// As [`try_read`](Self::try_read), but may wait in the call instead of saying `WouldBlock`.
+    ///
+    /// For a caller whose wait nothing needs to end: a wait in `poll` costs two more system calls.
+    #[inline]
+    pub(crate) fn read_waiting(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        each!(self, transport => transport.read_waiting(buffer))
+    }
+
+    /// As [`try_write`](Self::try_write), but may wait in the call instead of saying `WouldBlock`.
+    #[inline]
+    pub(crate) fn write_waiting(&self, bytes: &[u8]) -> io::Result<usize> {
+        each!(self, transport => transport.write_waiting(bytes))
     }
 
     /// What to wait for when a read would block.

@@ -34,6 +34,16 @@ impl Socket {
         sys::send(self.0.as_fd(), bytes)
     }
 
+    #[inline]
+    pub(super) fn read_waiting(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        sys::receive_waiting(self.0.as_fd(), buffer)
+    }
+
+    #[inline]
+    pub(super) fn write_waiting(&self, bytes: &[u8]) -> io::Result<usize> {
+        sys::send_waiting(self.0.as_fd(), bytes)
+    }
+
     /// The kernel's count falls to zero also when the peer closes with bytes unread; the socket's error then tells.
     ///
     /// A hang-up tells nothing here: the kernel reports one also when both sides have merely ended what they send.

@@ -1,6 +1,6 @@
 //! Acting as another user, on one thread only.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::marker::PhantomData;
 
 /// What a thread was before it took another identity; dropping restores it, or ends the process if that fails.
@@ -103,7 +103,9 @@ impl Drop for Impersonating {
     fn drop(&mut self) {
         if let Err(error) = self.restore() {
             // To go on as somebody else would be worse than to end.
-            eprintln!(
+            // Not eprintln!: it panics where stderr cannot be written, and the panic would go on in that identity.
+            let _ = writeln!(
+                io::stderr(),
                 "dotpipe: the thread cannot return from the client's identity to its own ({error}); the process ends"
             );
             std::process::abort();

@@ -1,9 +1,7 @@
 //! Anonymous pipes of the kernel, and descriptors that another process left to this one.
 
 use std::io;
-#[cfg(target_vendor = "apple")]
-use std::os::fd::AsFd;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FileType, Mode, OFlags};
@@ -24,11 +22,13 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Takes what is in the pipe; `Ok(0)` is the end, `WouldBlock` when nothing is there yet and the descriptor is non-blocking.
+#[inline]
 pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| rustix::io::read(fd, &mut *buffer))?)
 }
 
 /// Puts bytes into the pipe; `WouldBlock` when there is no room and the descriptor is non-blocking.
+#[inline]
 pub(crate) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes))?)
 }
@@ -37,6 +37,7 @@ pub(crate) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 ///
 /// A pipe has no `MSG_NOSIGNAL`. Rust programs ignore SIGPIPE, but a library may live in another host: there the signal
 /// is blocked on this thread during the write, and the one that the write raised is taken back.
+#[inline(never)]
 pub(crate) fn write_without_signal(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let guard = SignalPipeGuard::new();
     let outcome = rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes));
@@ -172,17 +173,16 @@ pub(crate) fn set_inheritable(fd: BorrowedFd<'_>, inheritable: bool) -> io::Resu
     Ok(rustix::io::fcntl_setfd(fd, flags)?)
 }
 
-/// The same end of the same pipe with an open file description of its own, non-blocking.
+/// The same end of the same pipe with an open file description of its own, in blocking mode.
 ///
 /// `O_NONBLOCK` belongs to the description, and an inherited descriptor shares its description with other processes;
 /// opening the pipe anew through `/proc` gives one that is ours alone (`proc(5)`).
-pub(crate) fn reopen_nonblocking(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = (rustix::fs::fcntl_getfl(fd)? & OFlags::RWMODE) | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(
-        format!("/proc/self/fd/{}", fd.as_raw_fd()),
-        flags,
-        Mode::empty(),
-    )?)
+    // Opening itself must not wait: a FIFO of the file system has its other end opened only later.
+    let own = rustix::fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty())?;
+    set_nonblocking(own.as_fd(), false)?;
+    Ok(own)
 }
 
 /// How a number that another process wrote down turned out.

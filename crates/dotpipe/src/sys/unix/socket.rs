@@ -139,7 +139,18 @@ pub(crate) fn address_in_use() -> io::Error {
 
 /// Takes what has arrived; `Ok(0)` is the end, `WouldBlock` when nothing is there yet.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    let (taken, _) = rustix::io::retry_on_intr(|| net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT))?;
+    receive_with(socket, buffer, RecvFlags::DONTWAIT)
+}
+
+/// As [`receive`], but waits in the call, unless the socket itself is non-blocking.
+#[inline]
+pub(crate) fn receive_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    receive_with(socket, buffer, RecvFlags::empty())
+}
+
+#[inline]
+fn receive_with(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
+    let (taken, _) = rustix::io::retry_on_intr(|| net::recv(socket, &mut *buffer, flags))?;
     Ok(taken)
 }
 
@@ -152,11 +163,20 @@ pub(crate) fn receive_peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Res
 
 /// Sends what there is room for; `WouldBlock` when there is none. Raises no signal.
 pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    send_with(socket, bytes, SendFlags::DONTWAIT)
+}
+
+/// As [`send`], but waits in the call for room for everything, unless the socket itself is non-blocking.
+#[inline]
+pub(crate) fn send_waiting(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    send_with(socket, bytes, SendFlags::empty())
+}
+
+#[inline]
+fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
+    // On Apple's systems the socket itself was told to raise none.
     #[cfg(not(target_vendor = "apple"))]
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    // The socket itself was told to raise none.
-    #[cfg(target_vendor = "apple")]
-    let flags = SendFlags::DONTWAIT;
+    let flags = flags | SendFlags::NOSIGNAL;
     Ok(rustix::io::retry_on_intr(|| net::send(socket, bytes, flags))?)
 }
 

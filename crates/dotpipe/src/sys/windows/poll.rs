@@ -92,7 +92,10 @@ pub(crate) fn poll(interests: &[Interest<'_>], alarm: Option<&Alarm>, limit: Opt
 pub(crate) struct Alarm(Event);
 
 thread_local! {
-    #[expect(clippy::missing_const_for_thread_local, reason = "it is const; the lint does not see it on this target")]
+    #[cfg_attr(
+        target_env = "gnu",
+        expect(clippy::missing_const_for_thread_local, reason = "it is const; the lint does not see it there")
+    )]
     static ALARM: RefCell<Option<Arc<Alarm>>> = const { RefCell::new(None) };
 }
 
