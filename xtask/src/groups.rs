@@ -12,6 +12,9 @@ pub(crate) struct Group {
     pub(crate) packages: &'static [&'static str],
     /// Where they run.
     pub(crate) system: System,
+    /// The one test program of the package that this group is. It belongs to another group too, and a run of all
+    /// groups leaves it to that one.
+    pub(crate) part: Option<&'static str>,
     /// What must be there before they run.
     pub(crate) needs: &'static [Need],
 }
@@ -32,6 +35,7 @@ pub(crate) const GROUPS: &[Group] = &[
         about: "what the other tests stand on: the test kit, this program, the benchmarks' parts",
         packages: &["dotpipe-testkit", "xtask", "dotpipe-bench"],
         system: System::Here,
+        part: None,
         needs: &[],
     },
     Group {
@@ -39,6 +43,15 @@ pub(crate) const GROUPS: &[Group] = &[
         about: "the library, its examples and documentation",
         packages: &["dotpipe"],
         system: System::Here,
+        part: None,
+        needs: &[Need::STRACE],
+    },
+    Group {
+        name: "conformance",
+        about: "the library's behaviour against docs/conformance.md, with counts per status",
+        packages: &["dotpipe"],
+        system: System::Here,
+        part: Some("conformance"),
         needs: &[],
     },
     Group {
@@ -46,6 +59,7 @@ pub(crate) const GROUPS: &[Group] = &[
         about: "the command line",
         packages: &["dotpipe-cli"],
         system: System::Here,
+        part: None,
         needs: &[],
     },
     Group {
@@ -53,6 +67,7 @@ pub(crate) const GROUPS: &[Group] = &[
         about: "against real .NET 3.1 and .NET 8, Python, Node and socat",
         packages: &["dotpipe-interop"],
         system: System::Here,
+        part: None,
         needs: &[Need::PYTHON, Need::NODE, Need::SOCAT, Need::Dotnet],
     },
     Group {
@@ -60,9 +75,15 @@ pub(crate) const GROUPS: &[Group] = &[
         about: "the library and its test kit for Windows, under Wine",
         packages: &["dotpipe", "dotpipe-testkit"],
         system: System::Windows,
+        part: None,
         needs: &[Need::Windows],
     },
 ];
+
+/// The groups that together run every test once.
+pub(crate) fn whole() -> Vec<&'static Group> {
+    GROUPS.iter().filter(|group| group.part.is_none()).collect()
+}
 
 #[cfg(test)]
 mod tests {
@@ -71,7 +92,7 @@ mod tests {
     use super::*;
 
     fn here() -> impl Iterator<Item = &'static Group> {
-        GROUPS.iter().filter(|group| group.system == System::Here)
+        whole().into_iter().filter(|group| group.system == System::Here)
     }
 
     /// Without this a new crate's tests would silently never run.

@@ -4,6 +4,7 @@
 #[cfg_attr(windows, path = "identity/windows.rs")]
 mod system;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,7 @@ use crate::transport::Transport;
 /// tells who holds it now (`SO_PEERCRED`, `unix(7)`). On Windows the user is the one whose rights the client lent to the
 /// connection, which the client's [impersonation level](crate::TokenImpersonationLevel) may forbid to look at; see
 /// [ImpersonateNamedPipeClient](https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-impersonatenamedpipeclient).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ClientIdentity {
     user_name: String,
     /// The numbers of user and main group, on Unix.
@@ -92,6 +93,27 @@ impl ClientIdentity {
     #[must_use]
     pub fn program(&self) -> Option<&Path> {
         self.program.as_deref()
+    }
+}
+
+impl fmt::Debug for ClientIdentity {
+    /// Shows what is known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("ClientIdentity");
+        shown.field("user_name", &self.user_name);
+        if let Some((uid, gid)) = self.user {
+            shown
+                .field("uid", &uid)
+                .field("gid", &gid)
+                .field("groups", &self.groups);
+        }
+        if let Some(sid) = &self.sid {
+            shown
+                .field("sid", sid)
+                .field("session", &self.session)
+                .field("computer", &self.computer);
+        }
+        shown.field("pid", &self.pid).field("program", &self.program).finish()
     }
 }
 

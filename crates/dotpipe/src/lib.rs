@@ -64,5 +64,6 @@ pub use named::{
 pub use options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmissionMode, TokenImpersonationLevel};
 pub use security::PipeSecurity;
 pub use stream::PipeStream;
+pub use text::printable;
 pub use transport::Peek;
 pub use wait::Canceller;

@@ -168,7 +168,10 @@ fn a_handle_that_is_none_is_a_failure() {
             "Handle has been disposed or is invalid.",
         );
     }
-    expect_failure(&folder.run(["anonymous", "client", "77"]), "denied");
+    expect_failure(
+        &folder.run(["anonymous", "client", "77"]),
+        "Access to the path is denied. This happened while taking over the handle 77. No handle 77 is open",
+    );
     let client = |redirect: &str| {
         let script = format!(r#""$dotpipe" anonymous client 9 {redirect}"#);
         Process::start(&mut folder.script(&script)).finish()

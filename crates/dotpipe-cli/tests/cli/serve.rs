@@ -165,8 +165,8 @@ fn the_socket_is_private_unless_others_are_let_in() {
         server.signal(15);
         server.finish().expect_success();
     }
-    let finished = folder.run(["serve", "p", "--access", "somebody"]);
-    expect_usage(&finished, "'somebody' names nobody.");
+    let finished = folder.run(["serve", "p", "--access", "nobody"]);
+    expect_usage(&finished, "'nobody' is no access rule. Write user:nobody");
     let finished = folder.run(["serve", "p", "--access", "user:no-such-user-here"]);
     expect_usage(&finished, "no-such-user-here");
     folder.expect_empty();

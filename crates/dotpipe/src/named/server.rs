@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::split::{self, ReadHalf, WriteHalf};
 use crate::connection::{Ended, Way};
 use crate::endpoint::{Instance, Instances};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{self, ClientIdentity};
 use crate::name::PipeName;
 use crate::options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmissionMode, check_buffer_size};
@@ -162,7 +162,9 @@ impl NamedPipeServerBuilder {
                     .advice("Use PipeTransmissionMode::Byte."),
             );
         }
-        let path = name.path()?;
+        // A server must find its socket again after the process has changed its folder.
+        let path = sys::absolute(name.path()?)
+            .map_err(|error| Error::new(ErrorKind::Io, "The current folder cannot be told.").with_source(error))?;
         let first = self.options.contains(PipeOptions::FIRST_PIPE_INSTANCE);
         let instance = Instance::create(
             &path,

@@ -55,10 +55,14 @@ impl Watch {
         self.queue.as_fd()
     }
 
-    /// Takes what has been told, so that the descriptor waits for news again.
-    pub(crate) fn clear(&self) {
-        let mut events = Vec::with_capacity(8);
+    /// Takes what has been told, so that the descriptor waits for news again. `false` if what was watched is no longer there.
+    pub(crate) fn clear(&self) -> bool {
+        let mut events: Vec<Event> = Vec::with_capacity(8);
         // SAFETY: no change is made; the events are only taken.
         let _ = unsafe { kevent(&self.queue, &[], spare_capacity(&mut events), Some(Duration::ZERO)) };
+        let gone = VnodeEvents::DELETE | VnodeEvents::RENAME;
+        !events
+            .iter()
+            .any(|event| matches!(event.filter(), EventFilter::Vnode { flags, .. } if flags.intersects(gone)))
     }
 }

@@ -47,6 +47,11 @@ pub(crate) fn taken(descriptor: Taken) -> std::io::Result<OwnedFd> {
     Ok(descriptor)
 }
 
+/// A path that means the same after the process has changed its folder.
+pub(crate) fn absolute(path: PathBuf) -> std::io::Result<PathBuf> {
+    std::path::absolute(path)
+}
+
 /// What stands for the path of a pipe that has none.
 pub(crate) fn path_of(fd: impl AsFd) -> PathBuf {
     let folder = if cfg!(target_os = "linux") {
