@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use process::{Finished, Process};
-pub use skip::skip;
+pub use skip::{not_shown, skip};
 pub use tempfile::TempDir;
 
 /// How long a test waits for one event before it fails, on a machine of ordinary speed. Waits use [`limit`].

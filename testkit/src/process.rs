@@ -1,15 +1,17 @@
 //! A child process of a test.
 
+#[cfg_attr(unix, path = "process/unix.rs")]
+#[cfg_attr(windows, path = "process/windows.rs")]
+mod system;
+
 use std::fmt;
 use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
-
+use self::system::Watch;
 use crate::limit;
 use crate::output::{Missing, Output};
 
@@ -24,9 +26,7 @@ pub struct Process {
     stdin: Option<Stdin>,
     stdout: Output,
     stderr: Output,
-    /// Gets one message when the child has exited (and still is a zombie, so its pid cannot be anybody else's).
-    exited: Receiver<()>,
-    watcher: Option<JoinHandle<()>>,
+    watch: Watch,
 }
 
 /// How a child ended and all that it wrote.
@@ -55,33 +55,24 @@ impl Process {
     #[track_caller]
     pub fn start(command: &mut Command) -> Self {
         let text = format!("{command:?}");
+        system::prepare(command);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {text}: {error}"));
         let stdin = child.stdin.take().map(Stdin::feed);
         let stdout = Output::collect(child.stdout.take().expect("stdout is piped"));
         let stderr = Output::collect(child.stderr.take().expect("stderr is piped"));
-        let (sender, exited) = mpsc::channel();
-        let pid = Pid::from_child(&child);
-        let watcher = thread::spawn(move || {
-            // NOWAIT leaves the zombie, and with it the pid, for the owner to reap.
-            while let Err(rustix::io::Errno::INTR) =
-                rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
-            {}
-            let _ = sender.send(());
-        });
+        let watch = Watch::start(&child);
         Self {
             child,
             command: text,
             stdin,
             stdout,
             stderr,
-            exited,
-            watcher: Some(watcher),
+            watch,
         }
     }
 
@@ -157,11 +148,8 @@ impl Process {
     /// When there is no such signal, or the system refuses.
     #[track_caller]
     pub fn signal(&self, signal: i32) {
-        let Some(signal) = Signal::from_named_raw(signal) else {
-            panic!("{signal} is no signal's number")
-        };
-        if let Err(error) = rustix::process::kill_process(Pid::from_child(&self.child), signal) {
-            self.fail(&format!("cannot send it {signal:?}: {error}"));
+        if let Err(problem) = system::signal(&self.child, signal) {
+            self.fail(&problem);
         }
     }
 
@@ -182,7 +170,7 @@ impl Process {
     #[track_caller]
     pub fn finish_with_stdin_open(mut self) -> Finished {
         let deadline = deadline();
-        if self.exited.recv_timeout(left(deadline)) == Err(RecvTimeoutError::Timeout) {
+        if !self.watch.wait(&mut self.child, left(deadline)) {
             self.fail(&format!("it did not exit within {:?}", limit()));
         }
         for (name, output) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
@@ -206,11 +194,7 @@ impl Process {
 
     /// Kills what is left of the group, then reaps the child.
     fn end(&mut self) -> std::io::Result<ExitStatus> {
-        if let Some(watcher) = self.watcher.take() {
-            // The child is not reaped yet, so this id still is its group's and no stranger can be hit.
-            let _ = rustix::process::kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-            let _ = watcher.join();
-        }
+        self.watch.kill_group(&mut self.child);
         self.child.wait()
     }
 

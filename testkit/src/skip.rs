@@ -19,6 +19,21 @@ pub fn skip(component: &str, reason: &str) {
         std::env::var_os("DOTPIPE_NO_SKIP").is_none_or(|value| value != "1"),
         "{test} needs {component}, which is missing here: {reason} (nothing may be skipped: DOTPIPE_NO_SKIP=1)"
     );
+    note(test, component, reason);
+}
+
+/// Says that the calling test does not show `row` on this system, and why, where another system of the same kind would.
+///
+/// Unlike a [`skip`] it is allowed everywhere: nothing that could be installed would change it.
+///
+/// # Panics
+/// When the log cannot be written.
+pub fn not_shown(row: &str, reason: &str) {
+    let thread = std::thread::current();
+    note(thread.name().unwrap_or("a test"), row, reason);
+}
+
+fn note(test: &str, component: &str, reason: &str) {
     // Not eprintln!: the harness would capture it and show it only if the test failed.
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {component}: {reason}");
     if let Some(log) = std::env::var_os("DOTPIPE_SKIP_LOG") {

@@ -1,5 +1,7 @@
 //! The helpers themselves: children, limits, skips.
 
+#![cfg(unix)]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 

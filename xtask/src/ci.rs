@@ -30,6 +30,7 @@ pub(crate) fn ci() -> Outcome {
             .args(["doc", "--locked", "--workspace", "--no-deps", "--all-features"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
+    crate::cross::check_targets()?;
     test(&groups::whole(), Skips::AreFailures)
 }
 

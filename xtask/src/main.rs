@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod ci;
+mod cross;
 mod dotnet;
 mod groups;
 mod left_overs;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         }
         Ok(Task::Test(groups)) => exit(test::test(&groups, test::Skips::Allowed)),
         Ok(Task::Ci) => exit(ci::ci()),
+        Ok(Task::CheckTargets) => exit(cross::check_targets()),
         Err(problem) => {
             eprint!("cargo xtask: {problem}\n\n{}", usage());
             ExitCode::from(2)
@@ -42,6 +44,7 @@ enum Task {
     Help,
     Test(Vec<&'static Group>),
     Ci,
+    CheckTargets,
 }
 
 fn parse(arguments: &[String]) -> Outcome<Task> {
@@ -53,6 +56,7 @@ fn parse(arguments: &[String]) -> Outcome<Task> {
         [] => Err("which task?".into()),
         ["help"] => Ok(Task::Help),
         ["ci"] => Ok(Task::Ci),
+        ["check-targets"] => Ok(Task::CheckTargets),
         ["test"] => Ok(Task::Test(groups::whole())),
         ["test", names @ ..] => {
             let find = |name: &&str| {
@@ -61,7 +65,7 @@ fn parse(arguments: &[String]) -> Outcome<Task> {
             };
             names.iter().map(find).collect::<Outcome<_>>().map(Task::Test)
         }
-        ["ci", extra, ..] | ["help", extra, ..] => Err(format!("'{extra}' is one argument too many")),
+        ["ci" | "check-targets" | "help", extra, ..] => Err(format!("'{extra}' is one argument too many")),
         [task, ..] => Err(format!("there is no task called '{task}'")),
     }
 }
@@ -73,6 +77,7 @@ Development tasks of dotpipe.
 
 usage: cargo xtask test [GROUP]...    install what the tests need, then run them: all, or these groups
        cargo xtask ci                 what CI runs: format, lints, documentation, all tests with nothing skipped
+       cargo xtask check-targets      type-check and lint for macOS, FreeBSD, Linux on ARM, and Windows with MSVC
        cargo xtask help               this text
 
 Groups:

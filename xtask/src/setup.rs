@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{Outcome, dotnet, output, root, say};
+use crate::{Outcome, cross, dotnet, output, root, say};
 
 /// Something that tests need.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub(crate) enum Need {
     Program(Program),
     /// Two .NET runtimes and the peer program for them, in `.cache/dotnet`.
     Dotnet,
+    /// Standard libraries for the systems that are only checked, in `.cache/cross`.
+    Cross,
+    /// A standard library for Windows, and Wine, in `.cache/cross`.
+    Windows,
 }
 
 impl Need {
@@ -34,6 +38,11 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    pub(crate) const CLIPPY: Self = Self {
+        name: "clippy of Debian's Rust",
+        probe: &["/usr/bin/clippy-driver", "--version"],
+        package: "rust-web-clippy",
+    };
     pub(crate) const MCS: Self = Self {
         name: "mcs (a C# compiler)",
         probe: &["mcs", "--version"],
@@ -43,6 +52,11 @@ impl Program {
         name: "Node",
         probe: &["node", "--version"],
         package: "nodejs",
+    };
+    pub(crate) const MINGW: Self = Self {
+        name: "a C compiler for Windows",
+        probe: &["x86_64-w64-mingw32-gcc", "--version"],
+        package: "gcc-mingw-w64-x86-64-win32",
     };
     pub(crate) const PIP: Self = Self {
         name: "pip",
@@ -54,6 +68,16 @@ impl Program {
         probe: &["python3", "--version"],
         package: "python3",
     };
+    pub(crate) const RUSTC: Self = Self {
+        name: "Debian's Rust",
+        probe: &["/usr/bin/cargo", "--version"],
+        package: "cargo-web",
+    };
+    pub(crate) const RUST_SOURCE: Self = Self {
+        name: "the source of Rust's standard library",
+        probe: &["test", "-e", "/usr/lib/rustlib/src/rust/library/std/Cargo.toml"],
+        package: "rust-web-src",
+    };
     const SOCAT: Self = Self {
         name: "socat",
         probe: &["socat", "-V"],
@@ -63,6 +87,18 @@ impl Program {
         name: "strace",
         probe: &["strace", "--version"],
         package: "strace",
+    };
+    pub(crate) const WINE: Self = Self {
+        name: "Wine",
+        probe: &[
+            "test",
+            "-x",
+            "/usr/lib/wine/wineserver",
+            "-a",
+            "-x",
+            "/usr/lib/wine/wine64",
+        ],
+        package: "wine64",
     };
 
     fn is_here(self) -> bool {
@@ -85,6 +121,8 @@ pub(crate) fn provide(needs: &[Need]) -> Vec<String> {
         match need {
             Need::Program(program) => programs.push(*program),
             Need::Dotnet => programs.extend(dotnet::tools()),
+            Need::Cross => programs.extend(cross::BUILD_TOOLS),
+            Need::Windows => programs.extend([&cross::BUILD_TOOLS[..], &cross::WINDOWS_TOOLS].concat()),
         }
     }
     let mut missing = install(&programs);
@@ -93,6 +131,17 @@ pub(crate) fn provide(needs: &[Need]) -> Vec<String> {
             dotnet::provide()
                 .err()
                 .map(|problem| format!("set-up: .NET is missing: {problem}")),
+        );
+    }
+    // Without its programs a set-up can only fail once more, with a text that says less.
+    if missing.is_empty() && needs.contains(&Need::Cross) {
+        missing.extend(cross::provide_checked().err());
+    }
+    if missing.is_empty() && needs.contains(&Need::Windows) {
+        missing.extend(
+            cross::provide_windows()
+                .err()
+                .map(|problem| format!("Windows: {problem}")),
         );
     }
     missing

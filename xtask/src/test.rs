@@ -3,10 +3,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::groups::{Group, MODELLED};
-use crate::{Outcome, cargo, left_overs, run, say, setup};
+use crate::groups::{Group, MODELLED, System};
+use crate::{Outcome, cargo, cross, left_overs, run, say, setup};
 
 /// What a missing component is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,19 +30,27 @@ pub(crate) fn test(groups: &[&Group], skips: Skips) -> Outcome {
     }
 
     // Built first and outside the tests' folder, so that a compiler's helpers are not taken for left-overs.
-    let all: Vec<_> = groups.iter().flat_map(|group| group.packages).collect();
-    say("building the tests");
-    run(cargo()
-        .args(["test", "--locked", "--no-run"])
-        .args(all.iter().flat_map(|package| ["-p", package])))
-    .map_err(|problem| format!("the tests do not build: {problem}"))?;
+    let groups: Vec<_> = groups.iter().filter(|group| can_run(group)).collect();
+    for system in [System::Here, System::Windows] {
+        let of_system = groups.iter().filter(|group| group.system == system);
+        let packages = of_system.flat_map(|group| group.packages);
+        let packages: Vec<_> = packages.flat_map(|package| ["-p", package]).collect();
+        if !packages.is_empty() {
+            say("building the tests");
+            run(cargo_test(system).arg("--no-run").args(packages))
+                .map_err(|problem| format!("the tests do not build: {problem}"))?;
+        }
+    }
 
     let folder = RunFolder::make()?;
     for group in groups {
         say(format_args!("{}: {}", group.name, group.about));
         let start = Instant::now();
-        let mut command = cargo();
-        command.args(["test", "--locked", "--no-fail-fast"]);
+        let services = (group.system == System::Windows)
+            .then(cross::Services::start)
+            .transpose()?;
+        let mut command = cargo_test(group.system);
+        command.arg("--no-fail-fast");
         command.args(group.packages.iter().flat_map(|package| ["-p", package]));
         command.args(group.part.iter().flat_map(|part| ["--test", part]));
         command
@@ -65,6 +74,7 @@ pub(crate) fn test(groups: &[&Group], skips: Skips) -> Outcome {
             left.into_iter()
                 .map(|what| format!("{}: left behind: {what}", group.name)),
         );
+        drop(services);
     }
     if let Ok(log) = fs::read_to_string(folder.skip_log()) {
         summary.skipped.extend(log.lines().map(str::to_owned));
@@ -82,6 +92,23 @@ fn models(package: &str) -> Outcome {
         .arg("--target-dir")
         .arg(crate::root().join("target/loom"))
         .env("RUSTFLAGS", flags.trim_start()))
+}
+
+/// Whether what the group cannot even be built without is there; where it is not, the set-up has said so.
+fn can_run(group: &Group) -> bool {
+    group.system == System::Here || cross::windows_is_ready()
+}
+
+fn cargo_test(system: System) -> Command {
+    let mut command = match system {
+        System::Here => cargo(),
+        System::Windows => cross::cargo(),
+    };
+    command.args(["test", "--locked"]);
+    if system == System::Windows {
+        command.args(["--target", cross::WINDOWS]);
+    }
+    command
 }
 
 #[derive(Default)]

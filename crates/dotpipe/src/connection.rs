@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::options::PipeDirection;
-use crate::transport::{Transport, Unread};
+use crate::transport::{Peek, Transport, Unread};
 use crate::wait::{Backoff, Control, Deadline, Side, Turn, Woken};
 
 /// A connected pipe. Threads may share it; a direction's calls are put in order by the caller, with [`Connection::turn`] or by owning it alone.
@@ -172,23 +172,125 @@ impl Connection {
         attempt: impl Fn(&Transport, &[u8]) -> io::Result<usize>,
     ) -> Result<usize> {
         self.check(Way::Writing)?;
-        let mut written = 0;
-        while written < bytes.len() {
-            let outcome = match attempt(&self.transport, &bytes[written..]) {
-                Ok(count) => {
+        // What the transport has taken, and how much of that has certainly gone out.
+        let (mut written, mut settled) = (0, 0);
+        loop {
+            let outcome = if written < bytes.len() {
+                attempt(&self.transport, &bytes[written..]).map(|count| {
+                    settled = written;
                     written += count;
-                    continue;
+                })
+            } else {
+                match self.transport.try_settle() {
+                    Ok(()) => return Ok(written),
+                    Err(error) => Err(error),
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(Way::Writing, &mut deadline),
-                Err(error) => Err(self.write_failed(error)),
             };
             match outcome {
                 Ok(()) => {}
-                Err(_) if written > 0 => return Ok(written),
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Err(error) = self.wait(Way::Writing, &mut deadline) {
+                        // What the transport has taken it will send: the caller must not send it again.
+                        return if written > 0 { Ok(written) } else { Err(error) };
+                    }
+                }
+                Err(error) => {
+                    let error = self.write_failed(error);
+                    return if settled > 0 { Ok(settled) } else { Err(error) };
+                }
             }
         }
-        Ok(written)
+    }
+
+    /// Reads the next message, in turn with other threads. `None` is the end.
+    pub(crate) fn read_message(&self, limit: usize) -> Result<Option<Vec<u8>>> {
+        let deadline = Deadline::of_limit(self.side(Way::Reading).limit());
+        let _turn = self.turn(Way::Reading, deadline)?;
+        self.read_message_until(limit, Some(deadline))
+    }
+
+    /// Writes a message whole or not at all, in turn with other threads.
+    pub(crate) fn write_message(&self, message: &[u8]) -> Result<()> {
+        let deadline = Deadline::of_limit(self.side(Way::Writing).limit());
+        let _turn = self.turn(Way::Writing, deadline)?;
+        self.write_message_until(message, Some(deadline))
+    }
+
+    /// Writes a message and reads the next one, with nobody else's reads and writes in between.
+    pub(crate) fn transact(&self, message: &[u8], limit: usize) -> Result<Option<Vec<u8>>> {
+        let deadline = Deadline::of_limit(self.side(Way::Writing).limit());
+        let _writing = self.turn(Way::Writing, deadline)?;
+        let _reading = self.turn(Way::Reading, Deadline::of_limit(self.side(Way::Reading).limit()))?;
+        self.check(Way::Reading)?;
+        self.write_message_until(message, Some(deadline))?;
+        self.read_message_until(limit, None)
+    }
+
+    fn read_message_until(&self, limit: usize, mut deadline: Option<Deadline>) -> Result<Option<Vec<u8>>> {
+        self.check(Way::Reading)?;
+        loop {
+            match self.transport.try_read_message(limit) {
+                Ok(None) => {
+                    self.check_ended()?;
+                    return Ok(None);
+                }
+                Ok(message) => return Ok(message),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(Way::Reading, &mut deadline)?,
+                Err(error) => return Err(self.message_failed("reading a message from", error)),
+            }
+        }
+    }
+
+    fn write_message_until(&self, message: &[u8], mut deadline: Option<Deadline>) -> Result<()> {
+        self.check(Way::Writing)?;
+        let mut taken = false;
+        loop {
+            let outcome = if taken {
+                match self.transport.try_settle() {
+                    Ok(()) => return Ok(()),
+                    Err(error) => Err(error),
+                }
+            } else {
+                self.transport.try_write_message(message)
+            };
+            match outcome {
+                Ok(()) => taken = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Err(error) = self.wait(Way::Writing, &mut deadline) {
+                        return if taken { Ok(()) } else { Err(error) };
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    return Err(self.message_failed("writing a message to", error));
+                }
+                Err(error) => return Err(self.write_failed(error)),
+            }
+        }
+    }
+
+    fn message_failed(&self, attempt: &str, error: io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::Unsupported => Error::invalid_operation("ReadMode is not of PipeTransmissionMode.Message.")
+                .attempted_on(attempt, &self.path)
+                .advice(
+                    "Messages need a pipe of PipeTransmissionMode::Message on the server, and that read mode here.",
+                ),
+            io::ErrorKind::FileTooLarge => {
+                Error::new(ErrorKind::MessageTooLarge, "The message is larger than the limit.")
+                    .attempted_on(attempt, &self.path)
+                    .advice("It is still there: allow more, or read it in parts.")
+            }
+            _ => Error::system(attempt, &self.path, error),
+        }
+    }
+
+    /// Looks at what has arrived without taking it. Does not wait.
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> Result<Peek> {
+        self.check(Way::Reading)?;
+        match self.transport.peek(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Peek::default()),
+            outcome => outcome.map_err(|error| Error::system("looking ahead in", &self.path, error)),
+        }
     }
 
     #[cold]
@@ -297,7 +399,7 @@ impl Connection {
     /// Ends the connection from this side: the peer sees the end, and calls that wait here fail.
     pub(crate) fn end(&self, why: Ended) {
         self.ended.fetch_max(why as u8, Ordering::AcqRel);
-        self.transport.shut_down();
+        self.transport.end(why);
         self.control.wake();
     }
 }

@@ -33,6 +33,8 @@ pub enum ErrorKind {
     InstancesBusy,
     /// A server's name was taken from it, or its socket was deleted, while it waited for a client.
     NameLost,
+    /// A message is larger than the caller allows. It was not taken.
+    MessageTooLarge,
     /// The other end of the pipe is gone (`IOException`, ERROR_BROKEN_PIPE).
     Broken,
     /// Any other failure of the operating system; the cause is in [`source`](error::Error::source) (`IOException`).
@@ -51,6 +53,7 @@ impl ErrorKind {
             Self::UnauthorizedAccess => io::ErrorKind::PermissionDenied,
             Self::InstancesBusy => io::ErrorKind::AddrInUse,
             Self::NameLost => io::ErrorKind::NotFound,
+            Self::MessageTooLarge => io::ErrorKind::FileTooLarge,
             Self::Broken => io::ErrorKind::BrokenPipe,
             Self::Io => io::ErrorKind::Other,
         }
@@ -275,6 +278,7 @@ mod tests {
         assert!(Error::of(&io::Error::other("foreign")).is_none());
     }
 
+    #[cfg(unix)]
     #[test]
     fn system_errors_get_the_class_that_their_number_tells() {
         let class = |number| Error::system("reading", Path::new("/p"), io::Error::from_raw_os_error(number)).kind();
@@ -285,6 +289,7 @@ mod tests {
         assert_eq!(class(libc::ENOSPC), ErrorKind::Io);
     }
 
+    #[cfg(unix)]
     #[test]
     fn an_unclassified_error_keeps_the_systems_kind() {
         let error = Error::system("creating", Path::new("/p"), io::Error::from_raw_os_error(libc::ENOSPC));

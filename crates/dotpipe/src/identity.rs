@@ -1,120 +1,90 @@
 //! Who is at the other end of a pipe.
 
+#[cfg_attr(unix, path = "identity/unix.rs")]
+#[cfg_attr(windows, path = "identity/windows.rs")]
+mod system;
+
+use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use crate::sys::{self, PeerCredentials};
+#[cfg(unix)]
+pub(crate) use system::{Peer, user_for_text};
 
-/// The user at the other end of a socket, for decisions about access.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    credentials: PeerCredentials,
-    groups: Vec<u32>,
-}
+use crate::sys;
+use crate::transport::Transport;
 
-impl Peer {
-    pub(crate) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
-        let credentials = sys::peer_credentials(socket)?;
-        // Older kernels do not tell the groups; without them only the main group counts.
-        let groups = sys::peer_groups(socket).unwrap_or_default();
-        Ok(Self { credentials, groups })
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_test(uid: u32, groups: &[u32]) -> Self {
-        Self {
-            credentials: PeerCredentials {
-                pid: None,
-                uid,
-                gid: uid,
-            },
-            groups: groups.to_vec(),
-        }
-    }
-
-    pub(crate) fn uid(&self) -> u32 {
-        self.credentials.uid
-    }
-
-    /// The main group and the supplementary ones.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = u32> + '_ {
-        std::iter::once(self.credentials.gid).chain(self.groups.iter().copied())
-    }
-
-    /// Whether the user has no number in this user namespace, and thus cannot be told from others like it.
-    pub(crate) fn is_unmapped(&self) -> bool {
-        sys::is_unmapped(self.credentials.uid)
-    }
-
-    pub(crate) fn is_current_user(&self) -> bool {
-        !self.is_unmapped() && self.credentials.uid == sys::effective_uid()
-    }
-
-    pub(crate) fn is_root(&self) -> bool {
-        !self.is_unmapped() && self.credentials.uid == 0
-    }
-}
-
-/// Who a server's client is, as the kernel saw it when the client connected.
+/// Who a server's client is, as the system saw it when the client connected.
 ///
-/// The process and its user are those that called `connect`. A descriptor may have been passed on since; nothing tells
-/// who holds it now (`SO_PEERCRED`, `unix(7)`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// On Unix the process and its user are those that called `connect`. A descriptor may have been passed on since; nothing
+/// tells who holds it now (`SO_PEERCRED`, `unix(7)`). On Windows the user is the one whose rights the client lent to the
+/// connection, which the client's [impersonation level](crate::TokenImpersonationLevel) may forbid to look at; see
+/// [ImpersonateNamedPipeClient](https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-impersonatenamedpipeclient).
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ClientIdentity {
     user_name: String,
-    uid: u32,
-    gid: u32,
+    /// The numbers of user and main group, on Unix.
+    user: Option<(u32, u32)>,
     groups: Vec<u32>,
+    /// The security identifier of the user, on Windows.
+    sid: Option<String>,
     pid: Option<u32>,
+    session: Option<u32>,
+    computer: Option<String>,
     program: Option<PathBuf>,
 }
 
 impl ClientIdentity {
-    pub(crate) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
-        let Peer {
-            credentials: PeerCredentials { pid, uid, gid },
-            groups,
-        } = Peer::of(socket)?;
-        let program = pid.and_then(|pid| sys::program_of_peer(pid, socket));
-        Ok(Self {
-            user_name: name_of_user(uid)?,
-            uid,
-            gid,
-            groups,
-            pid,
-            program,
-        })
+    pub(crate) fn of(transport: &Transport) -> io::Result<Self> {
+        system::identify(transport)
     }
 
-    /// The client's log-in name; for a user without one, the user's number in digits.
+    /// The client's log-in name; on Unix, for a user without one, the user's number in digits.
     #[must_use]
     pub fn user_name(&self) -> &str {
         &self.user_name
     }
 
-    /// The number of the client's user. 65534 may stand for a user that has no number in this user namespace.
+    /// The number of the client's user, on Unix. 65534 may stand for a user that has no number in this user namespace.
     #[must_use]
     pub fn uid(&self) -> Option<u32> {
-        Some(self.uid)
+        self.user.map(|(uid, _)| uid)
     }
 
-    /// The number of the client's main group.
+    /// The number of the client's main group, on Unix.
     #[must_use]
     pub fn gid(&self) -> Option<u32> {
-        Some(self.gid)
+        self.user.map(|(_, gid)| gid)
     }
 
-    /// The numbers of the client's supplementary groups.
+    /// The numbers of the client's supplementary groups, on Unix.
     #[must_use]
     pub fn groups(&self) -> &[u32] {
         &self.groups
     }
 
-    /// The number of the client's process; `None` for one in a process namespace that this process cannot see.
+    /// The security identifier of the client's user in its text form, on Windows.
+    #[must_use]
+    pub fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
+    }
+
+    /// The number of the client's process; `None` for one in a process namespace that this process cannot see, or on another machine.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.pid
+    }
+
+    /// The number of the log-on session in which the client runs, on Windows.
+    #[must_use]
+    pub fn session(&self) -> Option<u32> {
+        self.session
+    }
+
+    /// The name of the machine on which the client runs, on Windows, where the system tells it.
+    #[must_use]
+    pub fn computer_name(&self) -> Option<&str> {
+        self.computer.as_deref()
     }
 
     /// The file of the client's program, or the process's name where the file may not be known; `None` if the process has ended.
@@ -126,37 +96,33 @@ impl ClientIdentity {
     }
 }
 
-/// A user's log-in name; for a user without one, the number in digits.
-pub(crate) fn name_of_user(uid: u32) -> io::Result<String> {
-    Ok(sys::user_name(uid)?.unwrap_or_else(|| uid.to_string()))
+impl fmt::Debug for ClientIdentity {
+    /// Shows what is known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("ClientIdentity");
+        shown.field("user_name", &self.user_name);
+        if let Some((uid, gid)) = self.user {
+            shown
+                .field("uid", &uid)
+                .field("gid", &gid)
+                .field("groups", &self.groups);
+        }
+        if let Some(sid) = &self.sid {
+            shown
+                .field("sid", sid)
+                .field("session", &self.session)
+                .field("computer", &self.computer);
+        }
+        shown.field("pid", &self.pid).field("program", &self.program).finish()
+    }
 }
 
-/// A user for the text of an error, where a failure to look up the name must not hide what the error is about.
-pub(crate) fn user_for_text(uid: u32) -> String {
-    name_of_user(uid).map_or_else(
-        |_| format!("user {uid}"),
-        |name| format!("user '{}'", crate::text::printable(name.as_ref())),
-    )
+/// Takes a client's identity on this thread, until the guard is dropped; `None` if the thread has it already.
+pub(crate) fn impersonate(transport: &Transport, client: &ClientIdentity) -> io::Result<Option<sys::Impersonating>> {
+    system::impersonate(transport, client)
 }
 
-/// Takes a client's identity on this thread, until the guard is dropped.
-///
-/// A process that is the client's user and group already needs no right for it, and keeps its own groups and capabilities.
-pub(crate) fn impersonate(client: &ClientIdentity) -> io::Result<Option<sys::Impersonating>> {
-    let credentials = PeerCredentials {
-        pid: client.pid,
-        uid: client.uid,
-        gid: client.gid,
-    };
-    let peer = Peer {
-        credentials,
-        groups: Vec::new(),
-    };
-    if peer.is_unmapped() {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
-    if peer.is_current_user() && !sys::may_change_identity() {
-        return Ok(None);
-    }
-    sys::Impersonating::begin(client.uid, client.gid, &client.groups).map(Some)
+/// What a process lacks that may not take a client's identity, in whole sentences.
+pub(crate) fn what_impersonating_takes(client: &ClientIdentity) -> String {
+    system::what_impersonating_takes(client)
 }

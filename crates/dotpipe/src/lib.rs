@@ -42,6 +42,7 @@ mod connection;
 mod endpoint;
 mod error;
 mod identity;
+mod message;
 mod name;
 mod named;
 mod options;
@@ -64,4 +65,5 @@ pub use options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmis
 pub use security::PipeSecurity;
 pub use stream::PipeStream;
 pub use text::printable;
+pub use transport::Peek;
 pub use wait::Canceller;

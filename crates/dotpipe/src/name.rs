@@ -9,6 +9,7 @@ use crate::sys;
 use crate::text::printable;
 
 /// .NET on Unix puts this before a pipe's name to make a socket's file name.
+#[cfg(unix)]
 pub(crate) const SOCKET_PREFIX: &str = "CoreFxPipe_";
 
 /// A pipe's name, split into the machine that it is on and the name there.
@@ -119,6 +120,36 @@ impl PipeName {
         self.server != Server::Local
     }
 
+    /// What the system opens for this pipe: the path of a Unix socket, or on Windows `\\\\SERVER\\pipe\\NAME`.
+    ///
+    /// # Errors
+    ///
+    /// On Unix as `socket_path`. On Windows
+    /// [`ErrorKind::ArgumentOutOfRange`](crate::ErrorKind::ArgumentOutOfRange) for a path of more than 256 characters, the
+    /// most that [pipes may have](https://learn.microsoft.com/windows/win32/ipc/pipe-names).
+    pub fn path(&self) -> Result<PathBuf> {
+        #[cfg(unix)]
+        return self.socket_path();
+        #[cfg(windows)]
+        self.pipe_path()
+    }
+
+    #[cfg(windows)]
+    fn pipe_path(&self) -> Result<PathBuf> {
+        let mut path = OsString::from(format!(r"\\{}\pipe\", self.server()));
+        path.push(&self.name);
+        let longest = sys::LONGEST_PIPE_PATH;
+        let length = sys::length_of(&path);
+        if length > longest {
+            let text = format!(
+                "The path '{}' is of an invalid length for a pipe. It has {length} characters and may have {longest}.",
+                printable(&path)
+            );
+            return Err(Error::out_of_range("path", text).advice("Take a shorter name."));
+        }
+        Ok(PathBuf::from(path))
+    }
+
     /// The path of the Unix socket that stands for this pipe: `CoreFxPipe_NAME` in `$TMPDIR` (else `/tmp`), or the rooted name itself.
     ///
     /// # Errors
@@ -126,6 +157,7 @@ impl PipeName {
     /// [`ErrorKind::NotSupported`](crate::ErrorKind::NotSupported) for a remote name,
     /// [`ErrorKind::ArgumentOutOfRange`](crate::ErrorKind::ArgumentOutOfRange) for a path of more than 107 bytes (103 on macOS and the BSDs),
     /// the most that the system takes as a socket's address and .NET therefore reaches.
+    #[cfg(unix)]
     pub fn socket_path(&self) -> Result<PathBuf> {
         if self.is_remote() {
             return Err(Error::not_supported("Access to remote named pipes is not supported on this platform.")
@@ -192,7 +224,7 @@ fn split_unc(text: &OsStr) -> Result<Option<(String, &OsStr)>> {
             let host = std::str::from_utf8(host)
                 .map_err(|_| Error::argument("serverName", "The server name is not valid UTF-8."))?;
             // The split was made at an ASCII byte, which is a boundary in every encoding that `OsStr` uses.
-            Ok(Some((host.to_owned(), os_str_after(text, text.len() - name.len()))))
+            Ok(Some((host.to_owned(), sys::end_of(text, text.len() - name.len()))))
         }
         // A path may begin with two slashes on Unix; a name that begins with two backslashes was meant as a UNC name.
         _ if separator == '/' => Ok(None),
@@ -204,12 +236,8 @@ fn split_unc(text: &OsStr) -> Result<Option<(String, &OsStr)>> {
     }
 }
 
-fn os_str_after(text: &OsStr, start: usize) -> &OsStr {
-    sys::os_str_from_bytes(&text.as_encoded_bytes()[start..])
-}
-
 fn is_rooted(name: &OsStr) -> bool {
-    name.as_encoded_bytes().first() == Some(&b'/')
+    cfg!(unix) && name.as_encoded_bytes().first() == Some(&b'/')
 }
 
 fn is_file_name(name: &OsStr) -> bool {
@@ -226,6 +254,7 @@ fn is_file_name_or_rooted(name: &OsStr) -> bool {
 }
 
 /// Where .NET's `Path.GetTempPath` points: `$TMPDIR`, unchecked, else `/tmp`.
+#[cfg(unix)]
 pub(crate) fn temporary_folder() -> PathBuf {
     std::env::var_os("TMPDIR")
         .filter(|folder| !folder.is_empty())
@@ -254,9 +283,31 @@ mod tests {
         }
         assert_eq!(parts(r"\\HOST\pipe\NAME"), ("HOST".into(), "NAME".into()));
         assert_eq!(parts("//HOST:4450/pipe/NAME"), ("HOST:4450".into(), "NAME".into()));
+        assert_eq!(parts(r"\\.\pipe\a\b"), (".".into(), r"a\b".into()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn reads_rooted_paths() {
         assert_eq!(parts("/run/app/socket"), (".".into(), "/run/app/socket".into()));
         assert_eq!(parts("//tmp/socket"), (".".into(), "//tmp/socket".into()));
-        assert_eq!(parts(r"\\.\pipe\a\b"), (".".into(), r"a\b".into()));
+        assert_eq!(PipeName::parse("/run/x").unwrap().to_string(), "/run/x");
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn paths_are_the_systems() {
+        let path = |text: &str| PipeName::parse(text).unwrap().path().unwrap().into_os_string();
+        assert_eq!(path("a"), r"\\.\pipe\a");
+        assert_eq!(path(r"\\HOST\pipe\a\b"), r"\\HOST\pipe\a\b");
+        let longest = sys::LONGEST_PIPE_PATH - r"\\.\pipe\".len();
+        assert!(PipeName::parse("ü".repeat(longest)).unwrap().path().is_ok());
+        let error = PipeName::parse("ü".repeat(longest + 1)).unwrap().path().unwrap_err();
+        assert_eq!(
+            (error.kind(), error.parameter()),
+            (ErrorKind::ArgumentOutOfRange, Some("path"))
+        );
+        assert_eq!(PipeName::parse("/run/x").unwrap_err().kind(), ErrorKind::NotSupported);
     }
 
     #[test]
@@ -279,6 +330,7 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[test]
     fn remote_names_say_what_is_missing() {
         let error = PipeName::parse(r"\\HOST\pipe\x").unwrap().socket_path().unwrap_err();
@@ -297,10 +349,10 @@ mod tests {
             PipeName::parse("a\nb\u{1b}[1m\u{202e}").unwrap().to_string(),
             r"\\.\pipe\a\u{a}b\u{1b}[1m\u{202e}"
         );
-        assert_eq!(PipeName::parse("/run/x").unwrap().to_string(), "/run/x");
         assert_eq!(PipeName::parse("//srv/pipe/x").unwrap().to_string(), r"\\srv\pipe\x");
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_path_ends_at_the_systems_limit() {
         let longest = "/".to_owned() + &"x".repeat(sys::LONGEST_SOCKET_PATH - 1);

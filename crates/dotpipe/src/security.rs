@@ -3,23 +3,26 @@
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(unix)]
 use crate::identity::Peer;
-use crate::sys;
+use crate::sys::{self, GroupId, UserId};
 
 /// Who may connect to a named pipe's server, beside the server's own user.
 ///
 /// The server's own user and root may always connect, unless [`PipeOptions::CURRENT_USER_ONLY`](crate::PipeOptions::CURRENT_USER_ONLY)
 /// is set. A pipe that nobody else may use is a socket of mode 0600, which the kernel guards. One that others may use is
 /// a socket of mode 0666, whose server asks the kernel at each connection who is there (`SO_PEERCRED`, `SO_PEERGROUPS`),
-/// closes strangers' connections at once, and goes on waiting.
+/// closes strangers' connections at once, and goes on waiting. On Windows it is the pipe's security descriptor, by which
+/// the system decides; root stands for the system's own account and the administrators there.
 ///
-/// As text: `current-user`, `everyone`, or a list such as `user:alice,user:1001,group:staff`. Its counterpart in .NET is
+/// As text: `current-user`, `everyone`, or a list such as `user:alice,user:1001,group:staff`, on Windows
+/// `user:DOMAIN\alice,group:S-1-5-32-545`. Its counterpart in .NET is
 /// [PipeSecurity](https://learn.microsoft.com/dotnet/api/system.io.pipes.pipesecurity), which works on Windows only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PipeSecurity {
     everyone: bool,
-    users: Vec<u32>,
-    groups: Vec<u32>,
+    users: Vec<UserId>,
+    groups: Vec<GroupId>,
     /// Not even root.
     strict: bool,
 }
@@ -41,35 +44,45 @@ impl PipeSecurity {
     }
 
     /// Lets a user connect too, by number.
+    #[cfg(unix)]
     #[must_use]
-    pub fn allow_user(mut self, uid: u32) -> Self {
-        insert(&mut self.users, uid);
-        self
+    pub fn allow_user(self, uid: u32) -> Self {
+        self.with_user(uid)
     }
 
     /// Lets the members of a group connect too, by number.
+    #[cfg(unix)]
     #[must_use]
-    pub fn allow_group(mut self, gid: u32) -> Self {
-        insert(&mut self.groups, gid);
+    pub fn allow_group(self, gid: u32) -> Self {
+        self.with_group(gid)
+    }
+
+    fn with_user(mut self, user: UserId) -> Self {
+        insert(&mut self.users, user);
         self
     }
 
-    /// Lets a user connect too, by log-in name or decimal number.
+    fn with_group(mut self, group: GroupId) -> Self {
+        insert(&mut self.groups, group);
+        self
+    }
+
+    /// Lets a user connect too, by log-in name, or by decimal number (on Windows by security identifier).
     ///
     /// # Errors
     ///
     /// Argument if the user database has no such user; Io if it cannot be asked.
     pub fn allow_user_named(self, user: &str) -> Result<Self> {
-        number_of(user, "user", sys::user_number).map(|uid| self.allow_user(uid))
+        id_of(user, "user", sys::user_number).map(|user| self.with_user(user))
     }
 
-    /// Lets the members of a group connect too, by name or decimal number.
+    /// Lets the members of a group connect too, by name, or by decimal number (on Windows by security identifier).
     ///
     /// # Errors
     ///
     /// Argument if the group database has no such group; Io if it cannot be asked.
     pub fn allow_group_named(self, group: &str) -> Result<Self> {
-        number_of(group, "group", sys::group_number).map(|gid| self.allow_group(gid))
+        id_of(group, "group", sys::group_number).map(|group| self.with_group(group))
     }
 
     /// The server's own user and nobody else, whatever was allowed before.
@@ -81,6 +94,7 @@ impl PipeSecurity {
     }
 
     /// The mode that the socket's file gets: connecting needs the right to write (`unix(7)`).
+    #[cfg(unix)]
     pub(crate) fn socket_mode(&self) -> u32 {
         if self.everyone || !self.users.is_empty() || !self.groups.is_empty() {
             0o666
@@ -89,6 +103,7 @@ impl PipeSecurity {
         }
     }
 
+    #[cfg(unix)]
     pub(crate) fn allows(&self, peer: &Peer) -> bool {
         // Users without a number in this user namespace all look alike, so that only a pipe for everyone is for them.
         if peer.is_unmapped() {
@@ -104,17 +119,38 @@ impl PipeSecurity {
     }
 }
 
-fn insert(numbers: &mut Vec<u32>, number: u32) {
-    if let Err(position) = numbers.binary_search(&number) {
-        numbers.insert(position, number);
+/// The text form of the security descriptor that says this, for a server of the user `own`
+/// ([SDDL](https://learn.microsoft.com/windows/win32/secauthz/security-descriptor-string-format)).
+#[cfg(windows)]
+impl PipeSecurity {
+    pub(crate) fn to_descriptor(&self, own: &UserId) -> String {
+        /// Reading, writing and asking, but not making further instances of the pipe: .NET's `PipeAccessRights.ReadWrite`.
+        const CLIENT: &str = "0x12019b";
+        let mut text = format!("O:{own}D:P(A;;FA;;;{own})");
+        if !self.strict {
+            text.push_str("(A;;FA;;;SY)(A;;FA;;;BA)");
+        }
+        if self.everyone {
+            text.push_str(&format!("(A;;{CLIENT};;;WD)"));
+        }
+        for id in self.users.iter().chain(&self.groups) {
+            text.push_str(&format!("(A;;{CLIENT};;;{id})"));
+        }
+        text
     }
 }
 
-fn number_of(
+fn insert<T: Ord>(ids: &mut Vec<T>, id: T) {
+    if let Err(position) = ids.binary_search(&id) {
+        ids.insert(position, id);
+    }
+}
+
+fn id_of<T: FromStr>(
     text: &str,
     what: &'static str,
-    by_name: impl FnOnce(&str) -> std::io::Result<Option<u32>>,
-) -> Result<u32> {
+    by_name: impl FnOnce(&str) -> std::io::Result<Option<T>>,
+) -> Result<T> {
     let shown = crate::text::printable(text.as_ref());
     match by_name(text) {
         Ok(Some(number)) => Ok(number),
@@ -158,7 +194,7 @@ fn no_rule(part: &str) -> Error {
     ))
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 

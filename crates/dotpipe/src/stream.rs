@@ -2,12 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::connection::{Connection, Ended, Way, check_direction};
 use crate::error::{Error, Result};
 use crate::options::{PipeDirection, PipeTransmissionMode};
+use crate::sys;
 use crate::wait::{Canceller, Control, lock};
 
 /// What the four pipe streams have in common; each of them derefs to it.
@@ -26,6 +28,9 @@ pub struct PipeStream {
     direction: PipeDirection,
     kind: Kind,
     path: PathBuf,
+    transmission_mode: PipeTransmissionMode,
+    /// How the next connection's reads shall take what was written.
+    reads_messages: AtomicBool,
 }
 
 /// Which stream this is the common part of, where that makes a difference to the members.
@@ -74,6 +79,35 @@ impl PipeStream {
             direction,
             kind,
             path,
+            transmission_mode: PipeTransmissionMode::Byte,
+            reads_messages: AtomicBool::new(false),
+        }
+    }
+
+    /// Sets the transmission mode and the read mode that the stream has before it is connected.
+    pub(crate) fn with_modes(self, (transmission, read): (PipeTransmissionMode, PipeTransmissionMode)) -> Self {
+        Self {
+            transmission_mode: transmission,
+            reads_messages: AtomicBool::new(read == PipeTransmissionMode::Message),
+            ..self
+        }
+    }
+
+    /// Gives a new connection the read mode that was set before.
+    pub(crate) fn prepare(&self, connection: &Connection) -> Result<()> {
+        let wanted = self.wanted_read_mode();
+        if connection.transport().read_mode() != wanted {
+            let failed = |error| Error::system("setting the read mode of", &self.path, error);
+            connection.transport().set_read_mode(wanted).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn wanted_read_mode(&self) -> PipeTransmissionMode {
+        if self.reads_messages.load(Ordering::Acquire) {
+            PipeTransmissionMode::Message
+        } else {
+            PipeTransmissionMode::Byte
         }
     }
 
@@ -159,70 +193,88 @@ impl PipeStream {
         matches!(&*lock(&self.state), State::Connected(connection) if !connection.is_broken())
     }
 
-    /// How the pipe carries what is written: always [`Byte`](PipeTransmissionMode::Byte) on this system.
+    /// How the pipe carries what is written, which its server has chosen. Always [`Byte`](PipeTransmissionMode::Byte) on Unix.
     ///
     /// # Errors
     ///
     /// ObjectDisposed after closing. InvalidOperation on a client that is not connected, Broken after a failed write.
     pub fn transmission_mode(&self) -> Result<PipeTransmissionMode> {
-        self.check_property("asking for the transmission mode of")?;
-        Ok(PipeTransmissionMode::Byte)
+        match self.check_property("asking for the transmission mode of")? {
+            Some(connection) => Ok(connection.transport().transmission_mode()),
+            None => Ok(self.transmission_mode),
+        }
     }
 
-    /// How reads take what was written: always [`Byte`](PipeTransmissionMode::Byte) on this system.
+    /// How reads take what was written: in messages on a server whose pipe carries messages, in bytes on every client, until
+    /// it is [set](Self::set_read_mode).
     ///
     /// # Errors
     ///
     /// As [`transmission_mode`](Self::transmission_mode).
     pub fn read_mode(&self) -> Result<PipeTransmissionMode> {
-        self.check_property("asking for the read mode of")?;
-        Ok(PipeTransmissionMode::Byte)
+        match self.check_property("asking for the read mode of")? {
+            Some(connection) => Ok(connection.transport().read_mode()),
+            None => Ok(self.wanted_read_mode()),
+        }
     }
 
     /// Sets how reads take what was written. [`Byte`](PipeTransmissionMode::Byte) is always possible.
     ///
+    /// Does not block. Source: [ReadMode](https://learn.microsoft.com/dotnet/api/system.io.pipes.pipestream.readmode).
+    ///
     /// # Errors
     ///
-    /// NotSupported for [`Message`](PipeTransmissionMode::Message), since the pipe carries bytes, and as
+    /// NotSupported for [`Message`](PipeTransmissionMode::Message) on a pipe that carries bytes, and as
     /// [`transmission_mode`](Self::transmission_mode).
     pub fn set_read_mode(&self, mode: PipeTransmissionMode) -> Result<()> {
         const ATTEMPT: &str = "setting the read mode of";
-        self.check_property(ATTEMPT)?;
-        match mode {
-            PipeTransmissionMode::Byte => Ok(()),
-            PipeTransmissionMode::Message => {
-                let text = if self.kind == Kind::Anonymous {
-                    "Anonymous pipes do not support PipeTransmissionMode.Message ReadMode."
-                } else {
-                    "Message transmission mode is not supported on this platform."
-                };
-                Err(Error::not_supported(text).attempted_on(ATTEMPT, &self.path))
-            }
+        let message = mode == PipeTransmissionMode::Message;
+        let connection = self.check_property(ATTEMPT)?;
+        let carried = connection
+            .as_ref()
+            .map_or(self.transmission_mode, |there| there.transport().transmission_mode());
+        if message && carried == PipeTransmissionMode::Byte {
+            let text = match self.kind {
+                Kind::Anonymous => "Anonymous pipes do not support PipeTransmissionMode.Message ReadMode.",
+                _ if sys::HAS_MESSAGES => "The pipe carries bytes, and has no messages to read.",
+                _ => "Message transmission mode is not supported on this platform.",
+            };
+            return Err(Error::not_supported(text).attempted_on(ATTEMPT, &self.path));
         }
+        if let Some(connection) = connection {
+            let failed = |error| Error::system(ATTEMPT, &self.path, error);
+            connection.transport().set_read_mode(mode).map_err(failed)?;
+        }
+        self.reads_messages.store(message, Ordering::Release);
+        Ok(())
     }
 
-    /// Whether the last read took the rest of a message.
+    /// Whether the last read took the rest of a message. Speaks of the last read of any thread.
     ///
     /// # Errors
     ///
     /// InvalidOperation on a stream that is not connected, or that does not read messages.
     pub fn is_message_complete(&self) -> Result<bool> {
-        self.unbroken_connection("asking for the rest of a message on")?;
-        Err(Error::invalid_operation(
-            "ReadMode is not of PipeTransmissionMode.Message.",
-        ))
+        let connection = self.unbroken_connection("asking for the rest of a message on")?;
+        match connection.transport().read_mode() {
+            PipeTransmissionMode::Message => Ok(connection.transport().is_message_complete()),
+            PipeTransmissionMode::Byte => Err(Error::invalid_operation(
+                "ReadMode is not of PipeTransmissionMode.Message.",
+            )),
+        }
     }
 
-    /// Fails where a property cannot be read. A server has its properties before the connection, a client has not.
-    fn check_property(&self, attempt: &str) -> Result<()> {
+    /// The connection that a property is about. A server has its properties before the connection, a client has not.
+    fn check_property(&self, attempt: &str) -> Result<Option<Arc<Connection>>> {
         let state = lock(&self.state);
         match &*state {
             State::Connected(connection) if connection.is_broken() => {
                 Err(Error::broken().attempted_on(attempt, &self.path))
             }
-            State::WaitingToConnect if self.kind == Kind::NamedClient => state.connection().map(drop),
+            State::Connected(connection) => Ok(Some(Arc::clone(connection))),
+            State::WaitingToConnect if self.kind == Kind::NamedClient => state.connection().cloned().map(Some),
             State::Closed => Err(Error::closed()),
-            State::Connected(_) | State::WaitingToConnect | State::Disconnected => Ok(()),
+            State::WaitingToConnect | State::Disconnected => Ok(None),
         }
     }
 
@@ -396,7 +448,7 @@ macro_rules! is_pipe_stream {
 }
 pub(crate) use is_pipe_stream;
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::net::UnixStream;
     use std::thread;

@@ -38,7 +38,6 @@ fn deceives(letter: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::ffi::OsStrExt;
 
     #[test]
     fn what_could_steer_a_terminal_is_escaped() {
@@ -48,6 +47,12 @@ mod tests {
             r"\u{d}\u{1b}]0;x\u{7}\u{9b}"
         );
         assert_eq!(printable(OsStr::new("a\u{202e}b\u{200b}")), r"a\u{202e}b\u{200b}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn bytes_that_are_no_text_are_escaped() {
+        use std::os::unix::ffi::OsStrExt;
         assert_eq!(printable(OsStr::from_bytes(b"a\xff\xfeb")), r"a\xff\xfeb");
     }
 

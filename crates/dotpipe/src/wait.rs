@@ -145,8 +145,7 @@ impl Control {
         if !still() {
             return Ok(Woken::Look);
         }
-        let ready =
-            sys::poll(interests, Some(sleeping.alarm.as_fd()), deadline.remaining()).map_err(|e| wait_failed(&e))?;
+        let ready = sys::poll(interests, Some(&sleeping.alarm), deadline.remaining()).map_err(|e| wait_failed(&e))?;
         if sleeping.leave() {
             return Err(Error::canceled());
         }

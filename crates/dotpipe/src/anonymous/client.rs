@@ -1,13 +1,12 @@
 //! The client's end of an anonymous pipe.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use crate::connection::{Connection, Way};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::PipeDirection;
 use crate::stream::{PipeStream, is_pipe_stream};
-use crate::sys::{self, Adopted};
+use crate::sys::{self, Adopted, BorrowedDescriptor, Number, OwnedDescriptor};
 
 /// The client's end of an anonymous pipe: the one that a child process makes from the handle its parent gave it.
 ///
@@ -48,7 +47,7 @@ impl AnonymousPipeClientStream {
     pub fn from_handle_string(direction: PipeDirection, handle: &str) -> Result<Self> {
         const PARAMETER: &str = "pipeHandleAsString";
         super::check_direction(direction)?;
-        let number: RawFd = handle
+        let number: Number = handle
             .trim()
             .parse()
             .ok()
@@ -59,7 +58,7 @@ impl AnonymousPipeClientStream {
                     .attempted(format!("reading the handle '{shown}'"))
                     .advice("A handle is a decimal number, as the server's get_client_handle_as_string gives it.")
             })?;
-        let fits = |fd: BorrowedFd<'_>| super::check_end(fd, direction, PARAMETER).map(drop);
+        let fits = |fd: BorrowedDescriptor<'_>| super::system::check_end(fd, direction, PARAMETER).map(drop);
         if let Some(fd) = super::handle::take_from_server_here(number, fits)? {
             return Self::over(direction, fd, PARAMETER);
         }
@@ -83,13 +82,13 @@ impl AnonymousPipeClientStream {
     ///
     /// NotSupported for [`InOut`](PipeDirection::InOut), Io for a descriptor that is neither a pipe nor a Unix stream
     /// socket, Argument for the wrong end of a pipe.
-    pub fn from_fd(direction: PipeDirection, fd: OwnedFd) -> Result<Self> {
+    pub fn from_fd(direction: PipeDirection, fd: OwnedDescriptor) -> Result<Self> {
         super::check_direction(direction)?;
         Self::over(direction, fd, "safePipeHandle")
     }
 
-    fn over(direction: PipeDirection, fd: OwnedFd, parameter: &'static str) -> Result<Self> {
-        let transport = super::transport_of(fd, direction, parameter)?;
+    fn over(direction: PipeDirection, fd: OwnedDescriptor, parameter: &'static str) -> Result<Self> {
+        let transport = super::system::transport_of(fd, direction, parameter)?;
         let (stream, connection) = super::connected(transport, direction);
         Ok(Self { stream, connection })
     }
@@ -117,16 +116,35 @@ impl AnonymousPipeClientStream {
     }
 }
 
-impl AsFd for AnonymousPipeClientStream {
+#[cfg(unix)]
+impl std::os::fd::AsFd for AnonymousPipeClientStream {
     /// The client's end. Whether it is in non-blocking mode changes with its use, and is not to be relied on.
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         super::borrowed(&self.connection)
     }
 }
 
-impl From<AnonymousPipeClientStream> for OwnedFd {
+#[cfg(windows)]
+impl std::os::windows::io::AsHandle for AnonymousPipeClientStream {
+    fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+        super::borrowed(&self.connection)
+    }
+}
+
+#[cfg(unix)]
+impl From<AnonymousPipeClientStream> for OwnedDescriptor {
     /// Takes the client's end out, in blocking mode.
     fn from(client: AnonymousPipeClientStream) -> Self {
-        super::into_fd(client.stream, client.connection)
+        super::into_handle(client.stream, client.connection)
+    }
+}
+
+#[cfg(windows)]
+impl TryFrom<AnonymousPipeClientStream> for OwnedDescriptor {
+    type Error = std::io::Error;
+
+    /// Takes the client's end out. Fails if the process has no handle left.
+    fn try_from(client: AnonymousPipeClientStream) -> std::io::Result<Self> {
+        super::into_handle(client.stream, client.connection)
     }
 }

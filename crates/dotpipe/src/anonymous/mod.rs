@@ -4,21 +4,22 @@ mod client;
 mod command;
 mod handle;
 mod server;
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+mod system;
 
 pub use client::AnonymousPipeClientStream;
 pub use command::CommandExt;
 pub use server::{AnonymousPipeServerBuilder, AnonymousPipeServerStream};
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::PipeDirection;
 use crate::stream::{Kind, PipeStream, State};
-use crate::sys::{self, DescriptorKind};
-use crate::transport::{Fifo, Socket, Transport};
+use crate::sys::{self, BorrowedDescriptor};
+use crate::transport::Transport;
 use crate::wait::Control;
 
 /// Refuses the direction that anonymous pipes do not have, before anything else is looked at.
@@ -34,7 +35,7 @@ fn check_direction(direction: PipeDirection) -> Result<()> {
 ///
 /// The connection stands beside the stream so that it can be borrowed: it never changes while the stream lives.
 fn connected(transport: Transport, direction: PipeDirection) -> (PipeStream, Arc<Connection>) {
-    let path = PathBuf::from(format!("/proc/self/fd/{}", sys::number(transport.as_fd())));
+    let path = sys::path_of(transport.descriptor());
     let control = Arc::new(Control::default());
     let connection = Arc::new(Connection::new(
         transport,
@@ -54,55 +55,19 @@ fn connected(transport: Transport, direction: PipeDirection) -> (PipeStream, Arc
     )
 }
 
-/// Checks that a descriptor from elsewhere is an end of a pipe, or a socket, of the direction asked for.
-fn check_end(fd: BorrowedFd<'_>, direction: PipeDirection, parameter: &'static str) -> Result<DescriptorKind> {
-    let kind = sys::descriptor_kind(fd).map_err(|error| invalid_handle().with_source(error))?;
-    match kind {
-        DescriptorKind::Pipe => {
-            let (readable, writable) = sys::access(fd).map_err(|error| invalid_handle().with_source(error))?;
-            let (fits, end, other) = if direction == PipeDirection::In {
-                (readable, "writing", "Out")
-            } else {
-                (writable, "reading", "In")
-            };
-            if !fits {
-                return Err(Error::argument(parameter, "The handle is the wrong end of the pipe.")
-                    .advice(format!("It is the pipe's {end} end: use the direction {other}.")));
-            }
-        }
-        DescriptorKind::Socket if sys::is_unix_stream(fd) => {}
-        DescriptorKind::Socket | DescriptorKind::Other => {
-            return Err(invalid_handle().advice("It is open, but is neither a pipe nor a Unix stream socket."));
-        }
-    }
-    Ok(kind)
-}
-
-/// Makes a transport of a descriptor from elsewhere, which is checked.
-fn transport_of(fd: OwnedFd, direction: PipeDirection, parameter: &'static str) -> Result<Transport> {
-    if check_end(fd.as_fd(), direction, parameter)? == DescriptorKind::Pipe {
-        return Ok(Transport::Fifo(Fifo::shared(fd)));
-    }
-    let socket = Socket::new(fd);
-    socket
-        .restrict(direction)
-        .map_err(|error| invalid_handle().with_source(error))?;
-    Ok(Transport::Socket(socket))
-}
-
 fn invalid_handle() -> Error {
     Error::new(ErrorKind::Io, "Invalid pipe handle.")
 }
 
-/// Takes the descriptor back out of a stream, in blocking mode.
-fn into_fd(stream: PipeStream, connection: Arc<Connection>) -> OwnedFd {
+/// Takes the handle back out of a stream, in blocking mode.
+fn into_handle(stream: PipeStream, connection: Arc<Connection>) -> sys::Taken {
     drop(stream);
     match Arc::try_unwrap(connection) {
-        Ok(connection) => connection.into_transport().into_fd(),
+        Ok(connection) => connection.into_transport().into_descriptor(),
         Err(_) => unreachable!("an anonymous stream shares its connection only with its own state"),
     }
 }
 
-fn borrowed(connection: &Connection) -> BorrowedFd<'_> {
-    connection.transport().as_fd()
+fn borrowed(connection: &Connection) -> BorrowedDescriptor<'_> {
+    connection.transport().descriptor()
 }

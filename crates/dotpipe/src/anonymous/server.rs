@@ -1,15 +1,15 @@
 //! The server's end of an anonymous pipe.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::handle::ClientHandle;
+use super::system;
 use crate::connection::{Connection, Way};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{HandleInheritability, PipeDirection, check_buffer_size};
 use crate::stream::{PipeStream, is_pipe_stream};
-use crate::sys;
-use crate::transport::{Fifo, Transport};
+use crate::sys::OwnedDescriptor;
+use crate::transport::Transport;
 
 /// The server's end of an anonymous pipe: makes the pipe, and hands the other end to a child process.
 ///
@@ -77,20 +77,8 @@ impl AnonymousPipeServerBuilder {
         check_buffer_size("bufferSize", self.buffer_size)?;
         super::check_direction(self.direction)?;
         let failed = |error| Error::new(ErrorKind::Io, "The anonymous pipe could not be made.").with_source(error);
-        let (reader, writer) = sys::pipe().map_err(failed)?;
-        if self.buffer_size > 0 {
-            // Refusals are no errors: the size is a wish (the same in .NET).
-            let _ = sys::set_pipe_size(writer.as_fd(), self.buffer_size);
-        }
-        let (own, client) = if self.direction == PipeDirection::In {
-            (reader, writer)
-        } else {
-            (writer, reader)
-        };
-        if self.inheritability == HandleInheritability::Inheritable {
-            sys::set_inheritable(client.as_fd(), true).map_err(failed)?;
-        }
-        let transport = Transport::Fifo(Fifo::own(own).map_err(failed)?);
+        let (transport, client) =
+            system::make(self.direction, self.buffer_size, self.inheritability).map_err(failed)?;
         Ok(AnonymousPipeServerStream::over(transport, client, self.direction))
     }
 }
@@ -129,13 +117,13 @@ impl AnonymousPipeServerStream {
     ///
     /// NotSupported for [`InOut`](PipeDirection::InOut), Io for a descriptor that is no pipe or Unix stream socket,
     /// Argument for the wrong end of a pipe.
-    pub fn from_handles(direction: PipeDirection, server: OwnedFd, client: OwnedFd) -> Result<Self> {
+    pub fn from_handles(direction: PipeDirection, server: OwnedDescriptor, client: OwnedDescriptor) -> Result<Self> {
         super::check_direction(direction)?;
-        let transport = super::transport_of(server, direction, "serverSafePipeHandle")?;
+        let transport = system::transport_of(server, direction, "serverSafePipeHandle")?;
         Ok(Self::over(transport, client, direction))
     }
 
-    fn over(transport: Transport, client: OwnedFd, direction: PipeDirection) -> Self {
+    fn over(transport: Transport, client: OwnedDescriptor, direction: PipeDirection) -> Self {
         let (stream, connection) = super::connected(transport, direction);
         Self {
             stream,
@@ -167,7 +155,7 @@ impl AnonymousPipeServerStream {
     ///
     /// ObjectDisposed after [`dispose_local_copy_of_client_handle`](Self::dispose_local_copy_of_client_handle), and once
     /// a client of this process has taken the handle; Io if the process has no descriptor left.
-    pub fn client_safe_pipe_handle(&self) -> Result<OwnedFd> {
+    pub fn client_safe_pipe_handle(&self) -> Result<OwnedDescriptor> {
         let failed = |error| Error::new(ErrorKind::Io, "The client handle could not be duplicated.").with_source(error);
         self.client.duplicate().map_err(failed)?.ok_or_else(Error::closed)
     }
@@ -199,16 +187,36 @@ impl AnonymousPipeServerStream {
     }
 }
 
-impl AsFd for AnonymousPipeServerStream {
+#[cfg(unix)]
+impl std::os::fd::AsFd for AnonymousPipeServerStream {
     /// The server's end. Whether it is in non-blocking mode changes with its use, and is not to be relied on.
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         super::borrowed(&self.connection)
     }
 }
 
-impl From<AnonymousPipeServerStream> for OwnedFd {
+#[cfg(windows)]
+impl std::os::windows::io::AsHandle for AnonymousPipeServerStream {
+    /// The server's end. It was opened for overlapped operations, and must be used with them.
+    fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+        super::borrowed(&self.connection)
+    }
+}
+
+#[cfg(unix)]
+impl From<AnonymousPipeServerStream> for OwnedDescriptor {
     /// Takes the server's end out, in blocking mode, and closes the local copy of the client handle.
     fn from(server: AnonymousPipeServerStream) -> Self {
-        super::into_fd(server.stream, server.connection)
+        super::into_handle(server.stream, server.connection)
+    }
+}
+
+#[cfg(windows)]
+impl TryFrom<AnonymousPipeServerStream> for OwnedDescriptor {
+    type Error = std::io::Error;
+
+    /// Takes the server's end out, and closes the local copy of the client handle. Fails if the process has no handle left.
+    fn try_from(server: AnonymousPipeServerStream) -> std::io::Result<Self> {
+        super::into_handle(server.stream, server.connection)
     }
 }

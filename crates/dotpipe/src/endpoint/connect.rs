@@ -4,22 +4,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use super::ServerPolicy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Peer, user_for_text};
 use crate::sys::{self, Connecting, Interest, Watch};
 use crate::text::printable;
 use crate::wait::{Control, Deadline, Woken};
-
-/// Which servers a client accepts. Anybody may create a name first in a folder like `/tmp`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum ServerPolicy {
-    /// The client's own user's and root's.
-    #[default]
-    OwnOrRoot,
-    /// The client's own user's only.
-    Own,
-    Any,
-}
 
 /// How long the kernel waits for room in a full queue before the caller looks whether it was cancelled.
 const QUEUE_SLICE: Duration = Duration::from_millis(50);

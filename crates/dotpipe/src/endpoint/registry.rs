@@ -5,24 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
+use super::Instances;
 use super::listener::{Accepted, Listener};
 use super::owner::Owner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{PipeDirection, PipeTransmissionMode};
-use crate::security::PipeSecurity;
 use crate::wait::{Control, Deadline, lock};
-
-/// What a server asks for when it creates an instance.
-#[derive(Clone, Debug)]
-pub(crate) struct Instances {
-    /// How many instances the name may have; `None` for any number.
-    pub(crate) max: Option<u32>,
-    /// Fail if the name exists already.
-    pub(crate) first: bool,
-    pub(crate) security: PipeSecurity,
-    pub(crate) direction: PipeDirection,
-    pub(crate) mode: PipeTransmissionMode,
-}
 
 /// One of the instances that share a name and its listener. The last one to be dropped gives the name up.
 #[derive(Debug)]

@@ -1,17 +1,17 @@
 //! The client's end of a named pipe.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::split::{self, ReadHalf, WriteHalf};
 use crate::connection::{Ended, Way};
-use crate::endpoint::{self, ServerPolicy};
+use crate::endpoint::{self, ServerPolicy, Wanted};
 use crate::error::{Error, Result};
 use crate::name::PipeName;
 use crate::options::{HandleInheritability, PipeDirection, PipeOptions, TokenImpersonationLevel};
 use crate::stream::{Kind, PipeStream, State, is_pipe_stream};
+use crate::sys::OwnedDescriptor;
 use crate::wait::{Control, Deadline, lock};
 
 /// The client's end of a named pipe.
@@ -113,7 +113,7 @@ impl NamedPipeClientBuilder {
         } else {
             ServerPolicy::OwnOrRoot
         };
-        let path = name.socket_path()?;
+        let path = name.path()?;
         Ok(NamedPipeClientStream {
             stream: PipeStream::new(
                 Kind::NamedClient,
@@ -153,12 +153,12 @@ impl NamedPipeClientStream {
         }
     }
 
-    /// Makes a connected client stream from a Unix stream socket.
+    /// Makes a connected client stream from the handle of a named pipe: a Unix stream socket, on Windows a pipe.
     ///
     /// # Errors
     ///
-    /// Io for a descriptor that is no Unix stream socket.
-    pub fn from_handle(direction: PipeDirection, handle: OwnedFd) -> Result<Self> {
+    /// Io for a handle of something else.
+    pub fn from_handle(direction: PipeDirection, handle: OwnedDescriptor) -> Result<Self> {
         let (stream, name) = super::connected_over(Kind::NamedClient, handle, direction)?;
         Ok(Self {
             stream,
@@ -211,8 +211,15 @@ impl NamedPipeClientStream {
                 .advice("Another thread connects the same stream."));
         };
         let ended = || may_connect(&lock(self.stream.state()));
-        let socket = endpoint::connect(self.stream.path(), self.policy, self.stream.control(), deadline, ended)?;
-        let connection = super::connection_over(&self.stream, socket, self.inheritability)?;
+        let wanted = Wanted {
+            path: self.stream.path(),
+            policy: self.policy,
+            direction: self.stream.direction(),
+            impersonation_level: self.impersonation_level,
+            inheritability: self.inheritability,
+        };
+        let transport = endpoint::connect(&wanted, self.stream.control(), deadline, ended)?;
+        let connection = super::connection_over(&self.stream, transport)?;
         let mut state = lock(self.stream.state());
         may_connect(&state)?;
         *state = State::Connected(connection);
@@ -232,12 +239,8 @@ impl NamedPipeClientStream {
     ///
     /// InvalidOperation without a connection; NotSupported if the server does not tell: it is no dotpipe server, or another user's.
     pub fn number_of_server_instances(&self) -> Result<u32> {
-        self.stream.connection()?;
-        endpoint::instances_of(self.stream.path()).ok_or_else(|| {
-            Error::not_supported("The server does not tell how many instances it has.")
-                .attempted_on("counting the server instances of", self.stream.path())
-                .advice("Only dotpipe servers of the same user tell.")
-        })
+        let connection = self.stream.connection()?;
+        endpoint::instances(connection.transport(), self.stream.path())
     }
 
     /// The size of the kernel's buffer for what the server writes, in bytes.
@@ -269,7 +272,7 @@ impl NamedPipeClientStream {
     /// # Errors
     ///
     /// InvalidOperation without a connection, Io if the process has no descriptor left.
-    pub fn safe_pipe_handle(&self) -> Result<OwnedFd> {
+    pub fn safe_pipe_handle(&self) -> Result<OwnedDescriptor> {
         super::duplicate_handle(&self.stream, self.inheritability)
     }
 
@@ -293,20 +296,20 @@ fn may_connect(state: &State) -> Result<()> {
     }
 }
 
-impl TryFrom<OwnedFd> for NamedPipeClientStream {
+impl TryFrom<OwnedDescriptor> for NamedPipeClientStream {
     type Error = Error;
 
     /// Makes a connected stream for both directions; see [`from_handle`](Self::from_handle).
-    fn try_from(handle: OwnedFd) -> Result<Self> {
+    fn try_from(handle: OwnedDescriptor) -> Result<Self> {
         Self::from_handle(PipeDirection::InOut, handle)
     }
 }
 
-impl TryFrom<NamedPipeClientStream> for OwnedFd {
+impl TryFrom<NamedPipeClientStream> for OwnedDescriptor {
     type Error = Error;
 
     /// Takes the connection's handle out.
     fn try_from(client: NamedPipeClientStream) -> Result<Self> {
-        Ok(client.stream.into_connection()?.into_transport().into_fd())
+        super::into_handle(client.stream)
     }
 }

@@ -1,19 +1,18 @@
 //! The server's end of a named pipe.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::split::{self, ReadHalf, WriteHalf};
 use crate::connection::{Ended, Way};
 use crate::endpoint::{Instance, Instances};
 use crate::error::{Error, ErrorKind, Result};
-use crate::identity::ClientIdentity;
+use crate::identity::{self, ClientIdentity};
 use crate::name::PipeName;
 use crate::options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmissionMode, check_buffer_size};
 use crate::security::PipeSecurity;
 use crate::stream::{Kind, PipeStream, State, is_pipe_stream};
-use crate::sys;
+use crate::sys::{self, OwnedDescriptor};
 use crate::wait::{Control, Deadline, lock};
 use std::sync::{Arc, Mutex};
 
@@ -156,7 +155,7 @@ impl NamedPipeServerBuilder {
             (true, None) => PipeSecurity::strictly_current_user(),
             (false, security) => security.unwrap_or_default(),
         };
-        if self.mode == PipeTransmissionMode::Message {
+        if self.mode == PipeTransmissionMode::Message && !sys::HAS_MESSAGES {
             return Err(
                 Error::not_supported("Message transmission mode is not supported on this platform.")
                     .attempted(format!("creating {name}"))
@@ -164,7 +163,7 @@ impl NamedPipeServerBuilder {
             );
         }
         // A server must find its socket again after the process has changed its folder.
-        let path = std::path::absolute(name.socket_path()?)
+        let path = sys::absolute(name.path()?)
             .map_err(|error| Error::new(ErrorKind::Io, "The current folder cannot be told.").with_source(error))?;
         let first = self.options.contains(PipeOptions::FIRST_PIPE_INSTANCE);
         let instance = Instance::create(
@@ -175,6 +174,9 @@ impl NamedPipeServerBuilder {
                 security,
                 direction: self.direction,
                 mode: self.mode,
+                inheritability: self.inheritability,
+                in_buffer_size: self.in_buffer_size,
+                out_buffer_size: self.out_buffer_size,
             },
         )?;
         Ok(NamedPipeServerStream {
@@ -184,7 +186,8 @@ impl NamedPipeServerBuilder {
                 Arc::new(Control::default()),
                 self.direction,
                 path,
-            ),
+            )
+            .with_modes((self.mode, self.mode)),
             name,
             instance: Mutex::new(Some(Arc::new(instance))),
             in_buffer_size: self.in_buffer_size,
@@ -222,12 +225,12 @@ impl NamedPipeServerStream {
         }
     }
 
-    /// Makes a connected server stream from a Unix stream socket. It can talk and disconnect, but not wait for a client.
+    /// Makes a connected server stream from the handle of a named pipe: a Unix stream socket, on Windows a pipe. It can talk and disconnect, but not wait for a client.
     ///
     /// # Errors
     ///
-    /// Io for a descriptor that is no Unix stream socket.
-    pub fn from_handle(direction: PipeDirection, handle: OwnedFd) -> Result<Self> {
+    /// Io for a handle of something else.
+    pub fn from_handle(direction: PipeDirection, handle: OwnedDescriptor) -> Result<Self> {
         let (stream, name) = super::connected_over(Kind::NamedServer, handle, direction)?;
         let inheritability = HandleInheritability::None;
         Ok(Self {
@@ -286,16 +289,10 @@ impl NamedPipeServerStream {
                 "A stream made from a handle cannot wait for a connection.",
             ));
         };
-        let accepted = instance.accept(self.stream.control(), deadline, || self.check_may_wait())?;
+        let path = self.stream.path();
+        let transport = instance.accept(path, self.stream.control(), deadline, || self.check_may_wait())?;
         drop(instance);
-        let failed = |error| Error::system("setting the buffer sizes of", self.stream.path(), error);
-        if self.in_buffer_size > 0 && self.stream.can_read() {
-            sys::set_receive_buffer_size(accepted.socket.as_fd(), self.in_buffer_size).map_err(failed)?;
-        }
-        if self.out_buffer_size > 0 && self.stream.can_write() {
-            sys::set_send_buffer_size(accepted.socket.as_fd(), self.out_buffer_size).map_err(failed)?;
-        }
-        let connection = super::connection_over(&self.stream, accepted.socket, self.inheritability)?;
+        let connection = super::connection_over(&self.stream, transport)?;
         let mut state = lock(self.stream.state());
         may_wait(&state, &self.stream)?;
         *state = State::Connected(connection);
@@ -323,6 +320,10 @@ impl NamedPipeServerStream {
             State::Closed => return Err(Error::closed()),
         }
         *state = State::Disconnected;
+        drop(state);
+        if let Some(instance) = &*lock(&self.instance) {
+            instance.listen_again();
+        }
         Ok(())
     }
 
@@ -358,7 +359,7 @@ impl NamedPipeServerStream {
         if connection.is_broken() {
             return Err(Error::broken().attempted_on("asking for the client of", self.stream.path()));
         }
-        ClientIdentity::of(connection.transport().as_fd())
+        ClientIdentity::of(connection.transport())
             .map_err(|error| Error::system("asking for the client of", self.stream.path(), error))
     }
 
@@ -373,11 +374,10 @@ impl NamedPipeServerStream {
     /// CAP_SETGID), or the client's user has no number here; InvalidOperation without a connection.
     pub fn run_as_client<R>(&self, action: impl FnOnce() -> R) -> Result<R> {
         let client = self.client_identity()?;
-        let acting = crate::identity::impersonate(&client).map_err(|error| {
-            Error::system("taking the client's identity on", self.stream.path(), error).advice(format!(
-                "To act as {} this process needs the capabilities CAP_SETUID and CAP_SETGID.",
-                crate::identity::user_for_text(client.uid().unwrap_or_default())
-            ))
+        let connection = self.stream.connection()?;
+        let acting = identity::impersonate(connection.transport(), &client).map_err(|error| {
+            Error::system("taking the client's identity on", self.stream.path(), error)
+                .advice(identity::what_impersonating_takes(&client))
         })?;
         let result = action();
         drop(acting);
@@ -409,7 +409,7 @@ impl NamedPipeServerStream {
     /// # Errors
     ///
     /// InvalidOperation without a connection, Io if the process has no descriptor left.
-    pub fn safe_pipe_handle(&self) -> Result<OwnedFd> {
+    pub fn safe_pipe_handle(&self) -> Result<OwnedDescriptor> {
         super::duplicate_handle(&self.stream, self.inheritability)
     }
 
@@ -434,20 +434,20 @@ fn may_wait(state: &State, stream: &PipeStream) -> Result<()> {
     }
 }
 
-impl TryFrom<OwnedFd> for NamedPipeServerStream {
+impl TryFrom<OwnedDescriptor> for NamedPipeServerStream {
     type Error = Error;
 
     /// Makes a connected stream for both directions; see [`from_handle`](Self::from_handle).
-    fn try_from(handle: OwnedFd) -> Result<Self> {
+    fn try_from(handle: OwnedDescriptor) -> Result<Self> {
         Self::from_handle(PipeDirection::InOut, handle)
     }
 }
 
-impl TryFrom<NamedPipeServerStream> for OwnedFd {
+impl TryFrom<NamedPipeServerStream> for OwnedDescriptor {
     type Error = Error;
 
     /// Takes the connection's handle out and gives the name up, if this was its last instance.
     fn try_from(server: NamedPipeServerStream) -> Result<Self> {
-        Ok(server.stream.into_connection()?.into_transport().into_fd())
+        super::into_handle(server.stream)
     }
 }

@@ -4,9 +4,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Unread;
-use crate::options::PipeDirection;
-use crate::sys;
+use super::{Peek, Unread};
+use crate::connection::Ended;
+use crate::options::{PipeDirection, PipeTransmissionMode};
+use crate::sys::{self, Interest};
 
 /// The most that a pipe that says it can be written takes without blocking (`PIPE_BUF` on every system here).
 const SURELY_FITS: usize = 4096;
@@ -128,11 +129,39 @@ impl Fifo {
         sys::pipe_size(self.fd.as_fd())
     }
 
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+    /// The kernel looks into a pipe only for its number of bytes.
+    pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<Peek> {
+        if !buffer.is_empty() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Peek {
+            available: sys::unread(self.fd.as_fd())?,
+            ..Peek::default()
+        })
+    }
+
+    pub(super) fn try_settle(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    super::carries_bytes!();
+
+    pub(super) fn readable(&self) -> Interest<'_> {
+        Interest::readable(self.fd.as_fd())
+    }
+
+    pub(super) fn writable(&self) -> Interest<'_> {
+        Interest::writable(self.fd.as_fd())
+    }
+
+    /// The end of a kernel pipe shows when its descriptor is closed, and only then.
+    pub(super) fn end(&self, _: Ended) {}
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    pub(super) fn into_fd(self) -> OwnedFd {
+    pub(super) fn into_descriptor(self) -> OwnedFd {
         if matches!(self.description, Description::Own { .. }) {
             // Setting the flags of an open descriptor does not fail.
             let _ = sys::set_nonblocking(self.fd.as_fd(), false);
@@ -166,7 +195,7 @@ mod tests {
         let reader = Fifo::own(reader).unwrap();
         assert_eq!(reader.try_read(&mut [0; 8]).unwrap(), 1);
         assert_eq!(reader.try_read(&mut [0; 8]).unwrap(), 0);
-        assert!(!sys::is_nonblocking(reader.into_fd().as_fd()).unwrap());
+        assert!(!sys::is_nonblocking(reader.into_descriptor().as_fd()).unwrap());
     }
 
     #[test]
@@ -175,7 +204,7 @@ mod tests {
         let (reader, writer) = (Fifo::own(reader).unwrap(), Fifo::own(writer).unwrap());
         writer.write_waiting(b"ab").unwrap();
         assert_eq!(reader.read_waiting(&mut [0; 1]).unwrap(), 1);
-        assert!(!sys::is_nonblocking(reader.as_fd()).unwrap());
+        assert!(!sys::is_nonblocking(reader.descriptor()).unwrap());
         assert_eq!(reader.try_read(&mut [0; 8]).unwrap(), 1);
         assert_eq!(
             reader.try_read(&mut [0; 8]).unwrap_err().kind(),
@@ -186,7 +215,7 @@ mod tests {
             reader.read_waiting(&mut [0; 8]).unwrap_err().kind(),
             io::ErrorKind::WouldBlock
         );
-        assert!(!sys::is_nonblocking(reader.into_fd().as_fd()).unwrap());
+        assert!(!sys::is_nonblocking(reader.into_descriptor().as_fd()).unwrap());
     }
 
     #[test]

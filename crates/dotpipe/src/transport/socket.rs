@@ -3,9 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::Unread;
-use crate::options::PipeDirection;
-use crate::sys::{self, Half};
+use super::{Peek, Unread};
+use crate::connection::Ended;
+use crate::options::{PipeDirection, PipeTransmissionMode};
+use crate::sys::{self, Half, Interest};
 
 /// The socket may share its open file description with other processes, so that each call asks for itself not to block.
 #[derive(Debug)]
@@ -57,7 +58,35 @@ impl Socket {
         })
     }
 
-    pub(super) fn shut_down(&self) {
+    pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<Peek> {
+        let available = sys::unread(self.0.as_fd())?;
+        let read = match available.min(buffer.len()) {
+            0 => 0,
+            length => sys::receive_peek(self.0.as_fd(), &mut buffer[..length])?,
+        };
+        Ok(Peek {
+            read,
+            available,
+            left_in_message: 0,
+        })
+    }
+
+    pub(super) fn try_settle(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    super::carries_bytes!();
+
+    pub(super) fn readable(&self) -> Interest<'_> {
+        Interest::readable(self.0.as_fd())
+    }
+
+    pub(super) fn writable(&self) -> Interest<'_> {
+        Interest::writable(self.0.as_fd())
+    }
+
+    /// Ends both directions for both sides. What was sent stays readable.
+    pub(super) fn end(&self, _: Ended) {
         // It can only fail if the other side has ended the connection already.
         let _ = sys::shutdown(self.0.as_fd(), Half::Both);
     }
@@ -70,11 +99,11 @@ impl Socket {
         }
     }
 
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
-    pub(super) fn into_fd(self) -> OwnedFd {
+    pub(super) fn into_descriptor(self) -> OwnedFd {
         self.0
     }
 }
@@ -96,7 +125,7 @@ mod tests {
         other.try_read(&mut [0; 99]).unwrap();
         assert_eq!(one.unread().unwrap(), Unread::Something);
         drop(other);
-        assert_eq!(sys::outstanding(one.as_fd()).unwrap(), 0);
+        assert_eq!(sys::outstanding(one.descriptor()).unwrap(), 0);
         assert_eq!(one.unread().unwrap(), Unread::Abandoned);
     }
 
@@ -113,8 +142,8 @@ mod tests {
     fn a_reader_that_writes_no_more_is_waited_for() {
         let (one, other) = pair();
         one.try_write(b"x").unwrap();
-        sys::shutdown(one.as_fd(), Half::Writing).unwrap();
-        sys::shutdown(other.as_fd(), Half::Writing).unwrap();
+        sys::shutdown(one.descriptor(), Half::Writing).unwrap();
+        sys::shutdown(other.descriptor(), Half::Writing).unwrap();
         assert_eq!(one.unread().unwrap(), Unread::Something);
         other.try_read(&mut [0; 9]).unwrap();
         assert_eq!(one.unread().unwrap(), Unread::Nothing);

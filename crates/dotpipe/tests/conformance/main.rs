@@ -2,6 +2,7 @@
 //!
 //! A test's name begins with the ids of the rows that it stands for; the module `table` checks that none is missing.
 
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 
 mod anonymous;

@@ -12,12 +12,15 @@ use rustix::io::{Errno, FdFlags};
 
 /// A pipe's reading and writing end, neither inherited by children.
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    #[cfg(target_os = "linux")]
+    #[cfg(not(target_vendor = "apple"))]
     return Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?);
-    #[cfg(not(target_os = "linux"))]
+    // Here the system needs three calls for it, and a child that another thread starts in between inherits both ends.
+    #[cfg(target_vendor = "apple")]
     {
-        let (reader, writer) = std::io::pipe()?;
-        Ok((reader.into(), writer.into()))
+        let (reader, writer) = rustix::pipe::pipe()?;
+        set_inheritable(reader.as_fd(), false)?;
+        set_inheritable(writer.as_fd(), false)?;
+        Ok((reader, writer))
     }
 }
 
@@ -267,11 +270,6 @@ pub(crate) fn before_exec(
     use std::os::unix::process::CommandExt;
     // SAFETY: the only caller's action reads an atomic and calls fcntl, both async-signal-safe.
     unsafe { command.pre_exec(action) };
-}
-
-/// Two handles that stand for the same open file description or the same pipe end are told by nothing but their number.
-pub(crate) fn number(fd: impl AsFd) -> RawFd {
-    fd.as_fd().as_raw_fd()
 }
 
 /// The size of a pipe's buffer in bytes (`F_GETPIPE_SZ`, `pipe(7)`).

@@ -133,7 +133,8 @@ pub(crate) fn open_folder(path: &Path) -> io::Result<(OwnedFd, Entry)> {
 /// The path by which a file in an open folder can be bound or renamed, however long the folder's own path is.
 pub(crate) fn path_within(folder: BorrowedFd<'_>, folder_path: &Path, name: &str) -> PathBuf {
     let plain = folder_path.join(name);
-    if plain.as_os_str().len() <= super::LONGEST_SOCKET_PATH {
+    // Elsewhere a path does not lead through a descriptor, and a folder with a path this long can hold no socket.
+    if cfg!(not(target_os = "linux")) || plain.as_os_str().len() <= super::LONGEST_SOCKET_PATH {
         plain
     } else {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()))
@@ -365,7 +366,6 @@ enum Blocker {
     Stranger(Option<u32>),
 }
 
-#[cfg(any(target_os = "linux", target_vendor = "apple"))]
 fn whole_file_lock() -> libc::flock {
     // SAFETY: all of `flock` is integers, for which zero is a valid value.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
@@ -389,17 +389,22 @@ fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
 }
 
 /// The kernel names the process of a classic lock, and -1 for a lock of an open file description (`F_OFD_GETLK`, `fcntl(2)`).
-#[cfg(any(target_os = "linux", target_vendor = "apple"))]
 fn blocker(file: BorrowedFd<'_>) -> io::Result<Blocker> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    const ASK: libc::c_int = libc::F_OFD_GETLK;
+    // The BSDs name no process for a lock of flock(2).
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+    const ASK: libc::c_int = libc::F_GETLK;
     let mut lock = whole_file_lock();
-    // SAFETY: F_OFD_GETLK reads and writes a `flock` at the address given, which lives through the call.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) } == -1 {
+    // SAFETY: the request reads and writes a `flock` at the address given, which lives through the call.
+    if unsafe { libc::fcntl(file.as_raw_fd(), ASK, &raw mut lock) } == -1 {
         return Err(io::Error::last_os_error());
     }
     let process = u32::try_from(lock.l_pid).ok().filter(|&pid| pid > 0);
-    Ok(match libc::c_int::from(lock.l_type) {
-        libc::F_UNLCK => Blocker::Nobody,
-        libc::F_WRLCK if process.is_none() => Blocker::Owner,
+    // The types of these differ from system to system.
+    Ok(match i64::from(lock.l_type) {
+        kind if kind == i64::from(libc::F_UNLCK) => Blocker::Nobody,
+        kind if kind == i64::from(libc::F_WRLCK) && process.is_none() => Blocker::Owner,
         _ => Blocker::Stranger(process),
     })
 }
@@ -412,9 +417,4 @@ fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
-fn blocker(_: BorrowedFd<'_>) -> io::Result<Blocker> {
-    Ok(Blocker::Owner)
 }

@@ -34,11 +34,8 @@ impl<'a> Interest<'a> {
 }
 
 /// Waits until one of the descriptors is ready, `false` when the limit came first. A limit of `None` waits for ever.
-pub(crate) fn poll(
-    interests: &[Interest<'_>],
-    alarm: Option<BorrowedFd<'_>>,
-    limit: Option<Duration>,
-) -> io::Result<bool> {
+pub(crate) fn poll(interests: &[Interest<'_>], alarm: Option<&Alarm>, limit: Option<Duration>) -> io::Result<bool> {
+    let alarm = alarm.map(|alarm| alarm.reader.as_fd());
     // No call waits on more than three descriptors and the alarm.
     let mut storage: [PollFd<'_>; 4];
     let Some(any) = interests.first().map(|interest| interest.fd).or(alarm) else {
@@ -169,9 +166,5 @@ impl Alarm {
         let _ = rustix::io::read(&self.reader, &mut scratch[..8]);
         #[cfg(not(target_os = "linux"))]
         while rustix::io::read(&self.reader, &mut scratch).is_ok_and(|count| count == scratch.len()) {}
-    }
-
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reader.as_fd()
     }
 }

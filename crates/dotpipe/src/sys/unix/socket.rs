@@ -1,14 +1,16 @@
 //! Unix stream sockets.
 
 use std::io;
+#[cfg(target_vendor = "apple")]
+use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{
-    self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, sockopt,
-};
+#[cfg(not(target_vendor = "apple"))]
+use rustix::net::SocketFlags;
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketType, sockopt};
 
 /// Which direction of a socket to end.
 #[derive(Clone, Copy, Debug)]
@@ -19,20 +21,35 @@ pub(crate) enum Half {
 }
 
 /// A new Unix stream socket, non-blocking, that children do not inherit.
+#[cfg(not(target_vendor = "apple"))]
 pub(crate) fn stream_socket() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
+/// A new Unix stream socket, non-blocking, that children do not inherit.
+#[cfg(target_vendor = "apple")]
+pub(crate) fn stream_socket() -> io::Result<OwnedFd> {
+    let socket = net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    make_private(socket.as_fd())?;
+    super::set_nonblocking(socket.as_fd(), true)?;
+    Ok(socket)
+}
+
+/// Keeps a socket from children, and from raising SIGPIPE, where the system can do neither in the call that makes it.
+///
+/// A child that another thread starts in between inherits the socket; this system has nothing against that.
+#[cfg(target_vendor = "apple")]
+fn make_private(socket: BorrowedFd<'_>) -> io::Result<()> {
+    super::set_inheritable(socket, false)?;
+    Ok(sockopt::set_socket_nosigpipe(socket, true)?)
+}
+
 /// Two connected stream sockets, for tests of the transport.
 #[cfg(test)]
 pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?)
+    let (one, other) = std::os::unix::net::UnixStream::pair()?;
+    Ok((one.into(), other.into()))
 }
 
 /// Binds a socket to a path, which must not exist.
@@ -46,10 +63,21 @@ pub(crate) fn listen(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Takes the next queued connection; `WouldBlock` when there is none.
+#[cfg(not(target_vendor = "apple"))]
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(rustix::io::retry_on_intr(|| {
         net::accept_with(listener, SocketFlags::CLOEXEC)
     })?)
+}
+
+/// Takes the next queued connection; `WouldBlock` when there is none.
+#[cfg(target_vendor = "apple")]
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let socket = rustix::io::retry_on_intr(|| net::accept(listener))?;
+    make_private(socket.as_fd())?;
+    // It inherits this from the listener (accept(2)).
+    super::set_nonblocking(socket.as_fd(), false)?;
+    Ok(socket)
 }
 
 /// What became of an attempt to connect.
@@ -146,9 +174,10 @@ pub(crate) fn send_waiting(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<u
 
 #[inline]
 fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
-    Ok(rustix::io::retry_on_intr(|| {
-        net::send(socket, bytes, flags | SendFlags::NOSIGNAL)
-    })?)
+    // On Apple's systems the socket itself was told to raise none.
+    #[cfg(not(target_vendor = "apple"))]
+    let flags = flags | SendFlags::NOSIGNAL;
+    Ok(rustix::io::retry_on_intr(|| net::send(socket, bytes, flags))?)
 }
 
 pub(crate) fn shutdown(socket: BorrowedFd<'_>, half: Half) -> io::Result<()> {
@@ -170,10 +199,39 @@ pub(crate) fn take_error(socket: BorrowedFd<'_>) -> io::Result<Option<io::Error>
 }
 
 /// Bytes of kernel memory that hold what the peer has not read: zero exactly when it has read all (`SIOCOUTQ`, `unix(7)`).
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn outstanding(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    #[cfg(any(target_os = "freebsd", target_os = "netbsd"))]
+    const OUTSTANDING: libc::c_ulong = libc::FIONWRITE;
+    // On Linux the number of SIOCOUTQ.
+    #[cfg(not(any(target_os = "freebsd", target_os = "netbsd")))]
+    const OUTSTANDING: libc::c_ulong = libc::TIOCOUTQ;
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one c_int to the address given, which lives through the call.
+    let status = unsafe { libc::ioctl(socket.as_raw_fd(), OUTSTANDING as _, &raw mut bytes) };
+    if status == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Bytes that were sent and have not reached the peer's buffer (`SO_NWRITE`).
+///
+/// For a Unix socket that buffer is the peer's own, so that this system tells less than Linux does.
+#[cfg(target_vendor = "apple")]
 pub(crate) fn outstanding(socket: BorrowedFd<'_>) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: TIOCOUTQ (the number of SIOCOUTQ) writes one c_int to the address given, which lives through the call.
-    let status = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel writes no more than `length` bytes to `bytes`; both live through the call.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NWRITE,
+            (&raw mut bytes).cast(),
+            &raw mut length,
+        )
+    };
     if status == -1 {
         return Err(io::Error::last_os_error());
     }
