@@ -98,7 +98,8 @@ fn to_wait_costs_next_to_nothing() {
     if !crate::killed::strace_works() {
         return;
     }
-    let plants: [(fn(&str), usize); 3] = [
+    type Plant = fn(&str);
+    let plants: [(Plant, usize); 3] = [
         (|_| {}, 60),
         // Nothing tells that somebody serves these again, so that the client looks every eight milliseconds.
         (|name| dead_socket(name), 1200),
