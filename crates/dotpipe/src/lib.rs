@@ -1,5 +1,5 @@
 //! Named and anonymous pipes with the terms and semantics of .NET's
-//! [System.IO.Pipes](https://learn.microsoft.com/dotnet/standard/io/pipe-operations).
+//! [System.IO.Pipes](https://learn.microsoft.com/dotnet/api/system.io.pipes).
 //!
 //! | .NET | here | for |
 //! |---|---|---|
