@@ -8,7 +8,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::setup::{Program, cache};
 use crate::{Outcome, output, root, run, say};
@@ -34,19 +34,43 @@ const MISSING_DLL: &str = "bcryptprimitives.dll";
 pub(crate) const BUILD_TOOLS: [Program; 3] = [Program::RUSTC, Program::RUST_SOURCE, Program::CLIPPY];
 
 /// What running for Windows takes on top of that.
-pub(crate) const WINDOWS_TOOLS: [Program; 2] = [Program::MINGW, Program::WINE];
+pub(crate) const WINDOWS_TOOLS: [Program; 4] = [Program::MINGW, Program::WINE, Program::MCS, Program::NPM];
+
+/// Microsoft's runtime for Windows, as an npm package of 27 MB, and the digest of that.
+const DOTNET: &str = "dotnet-2.0.0-win@1.0.5";
+const DOTNET_DIGEST: &str = "8ab4690ff829bcbbaf962febf6ef50b1bfb719b40a06bb9b2cb3ac3882d05d36";
+
+/// What the peer is compiled against, of the runtime's own.
+const REFERENCES: [&str; 9] = [
+    "System.Private.CoreLib",
+    "System.Console",
+    "System.IO.FileSystem",
+    "System.IO.Pipes",
+    "System.Runtime",
+    "System.Runtime.Extensions",
+    "System.Security.Principal",
+    "System.Text.Encoding.Extensions",
+    "System.Threading.Tasks",
+];
+
+const RUNTIME_CONFIG: &str = r#"{"runtimeOptions": {
+  "framework": {"name": "Microsoft.NETCore.App", "version": "2.0.0"},
+  "configProperties": {"System.Globalization.Invariant": true}
+}}
+"#;
 
 /// Brings what the tests for Windows need up to date.
 pub(crate) fn provide_windows() -> Outcome {
     clear_stages()?;
     standard_library(WINDOWS)?;
-    prefix()
+    prefix()?;
+    dotnet()
 }
 
 /// Whether [`provide_windows`] has done its work.
 pub(crate) fn windows_is_ready() -> bool {
     let made = |place: PathBuf| place.join("made-from").is_file();
-    made(prefix_folder()) && made(sysroot().join("lib/rustlib").join(WINDOWS))
+    made(prefix_folder()) && made(folder("dotnet")) && made(sysroot().join("lib/rustlib").join(WINDOWS))
 }
 
 /// Type-checks and lints the portable packages for the systems that nothing here can run.
@@ -100,6 +124,8 @@ pub(crate) fn cargo() -> Command {
     command.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", "x86_64-w64-mingw32-gcc");
     command.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine");
     wine_environment(&mut command, &prefix_folder());
+    // The root of this system is drive Z of Wine's.
+    command.env("DOTPIPE_WINDOWS_DOTNET", format!("Z:{}", folder("dotnet").display()));
     command
 }
 
@@ -111,8 +137,9 @@ impl Services {
     pub(crate) fn start() -> Outcome<Self> {
         let mut server = Command::new("/usr/lib/wine/wineserver");
         wine_environment(&mut server, &prefix_folder());
-        output(server.arg("--persistent"))?;
-        output(wine(&prefix_folder()).args(["cmd", "/c", "exit"]))?;
+        // The services keep their standard streams: with pipes for them, a wait for the output's end would not end.
+        run(silent(server.arg("--persistent")))?;
+        run(silent(wine(&prefix_folder()).args(["cmd", "/c", "exit"])))?;
         Ok(Self)
     }
 }
@@ -240,17 +267,67 @@ fn prefix() -> Outcome {
     let stage = make_stage()?;
     let made = stage.join("prefix");
     // Complains of a missing 32-bit part, with an exit status of its own; what counts is whether a program runs below.
-    let _ = output(wine(&made).args(["wineboot", "--init"]));
+    let _ = run(silent(wine(&made).args(["wineboot", "--init"])));
     wait_for_services(&made)?;
     let mut compiler = Command::new("x86_64-w64-mingw32-gcc");
     compiler
         .args(["-O2", "-s", "-shared", "-o"])
         .arg(made.join("drive_c/windows/system32").join(MISSING_DLL));
     output(compiler.arg(&source).arg("-ladvapi32"))?;
-    output(wine(&made).args(["winecfg", "-v", "win10"]))?;
-    output(wine(&made).args(["cmd", "/c", "exit"]))?;
+    run(silent(wine(&made).args(["winecfg", "-v", "win10"])))?;
     wait_for_services(&made)?;
     finish(&made, &prefix_folder(), &made_from)?;
+    remove(&stage)
+}
+
+/// Fetches .NET for Windows, compiles the peer program, and runs it once.
+fn dotnet() -> Outcome {
+    let source = root().join("interop/dotnet/windows.cs");
+    let made_from = fs::read_to_string(&source).unwrap_or_default() + DOTNET_DIGEST + RUNTIME_CONFIG;
+    if is_made_from(&folder("dotnet"), &made_from) {
+        return Ok(());
+    }
+    say("set-up: fetching .NET for Windows (27 MB) and compiling its peer");
+    let stage = make_stage()?;
+    let mut npm = Command::new("timeout");
+    output(npm.args(["600", "npm", "pack", "--silent", DOTNET]).current_dir(&stage))?;
+    let packed = stage.join(DOTNET.replace('@', "-") + ".tgz");
+    let digest = output(Command::new("sha256sum").arg(&packed))?;
+    if !digest.starts_with(DOTNET_DIGEST) {
+        return Err(format!(
+            "{} is not what it was: its digest is {digest}",
+            packed.display()
+        ));
+    }
+    output(Command::new("tar").arg("-xzf").arg(&packed).arg("-C").arg(&stage))?;
+    let made = stage.join("package");
+    let framework = made.join("shared/Microsoft.NETCore.App/2.0.0");
+    let mut mcs = Command::new("mcs");
+    mcs.args(["-nologo", "-nostdlib", "-noconfig", "-warn:0", "-langversion:latest"]);
+    mcs.arg(format!("-out:{}", made.join("peer.dll").display()));
+    mcs.args(
+        REFERENCES
+            .iter()
+            .map(|name| format!("-r:{}/{name}.dll", framework.display())),
+    );
+    output(mcs.arg(&source))?;
+    let config = made.join("peer.runtimeconfig.json");
+    io(fs::write(&config, RUNTIME_CONFIG), "write", &config)?;
+    // Without a word of what to do it says so, and ends with a status of its own.
+    let mut about = wine(&prefix_folder());
+    let said = about
+        .arg(made.join("dotnet.exe"))
+        .arg(made.join("peer.dll"))
+        .arg("about")
+        .output();
+    let said = said.map_err(|error| format!("cannot start Wine: {error}"))?;
+    if said.status.code() != Some(3) {
+        return Err(format!(
+            ".NET does not run under Wine: {}",
+            String::from_utf8_lossy(&said.stdout)
+        ));
+    }
+    finish(&made, &folder("dotnet"), &made_from)?;
     remove(&stage)
 }
 
@@ -264,6 +341,10 @@ fn wine(prefix: &Path) -> Command {
     let mut command = Command::new("wine");
     wine_environment(&mut command, prefix);
     command
+}
+
+fn silent(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
 }
 
 /// Without a display, without a debugger that prints a page for a crash, without offers to download Mono and Gecko.

@@ -58,6 +58,11 @@ impl Program {
         probe: &["x86_64-w64-mingw32-gcc", "--version"],
         package: "gcc-mingw-w64-x86-64-win32",
     };
+    pub(crate) const NPM: Self = Self {
+        name: "npm",
+        probe: &["npm", "--version"],
+        package: "npm",
+    };
     pub(crate) const PIP: Self = Self {
         name: "pip",
         probe: &["python3", "-m", "pip", "--version"],

@@ -53,9 +53,11 @@ pub(crate) fn test(groups: &[&Group], skips: Skips) -> Outcome {
         command.arg("--no-fail-fast");
         command.args(group.packages.iter().flat_map(|package| ["-p", package]));
         command.args(group.part.iter().flat_map(|part| ["--test", part]));
-        command
-            .env("TMPDIR", folder.temporary())
-            .env("DOTPIPE_SKIP_LOG", folder.skip_log());
+        command.env("DOTPIPE_SKIP_LOG", folder.skip_log());
+        // Programs of Windows have a folder of their own, and Wine would look there for its services, which are elsewhere.
+        if group.system == System::Here {
+            command.env("TMPDIR", folder.temporary());
+        }
         command.env("DOTPIPE_NO_SKIP", if skips == Skips::AreFailures { "1" } else { "" });
         let outcome = run(&mut command).and_then(|()| {
             let modelled = group.packages.iter().filter(|package| MODELLED.contains(package));

@@ -34,6 +34,10 @@
 //! Python process can be at its other end. What .NET cannot do there works here: draining, time-outs, a name that belongs to
 //! its server, and knowing who has connected.
 //!
+//! On Windows it is the system's own pipe `\\.\pipe\NAME`, used by overlapped operations throughout: what a call that gave up
+//! has started belongs to the stream, so that nothing is lost, doubled, or written into memory that is somebody else's.
+//! Pipes carry messages there, if their server says so ([`PipeStream::read_message`]).
+//!
 //! All calls block. Each can be given a time limit, and be ended from another thread: by a [`Canceller`], which leaves the
 //! connection as it is, or by `disconnect` and `close`, which end it.
 

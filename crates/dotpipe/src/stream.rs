@@ -303,7 +303,8 @@ impl PipeStream {
     /// Waits until the other end has read everything that was written.
     ///
     /// Blocks no longer than the [write time-out](Self::set_write_timeout); a [`Canceller`] and a disconnect end it too.
-    /// What one call has waited for stays read, so that it may be called again. .NET has this on Windows only. Source:
+    /// What one call has waited for stays read, so that it may be called again. .NET has this on Windows only. There an end
+    /// that had gone before the call is taken to have read everything, since the system does not tell. Source:
     /// [WaitForPipeDrain](https://learn.microsoft.com/dotnet/api/system.io.pipes.pipestream.waitforpipedrain).
     ///
     /// # Errors

@@ -13,6 +13,9 @@ pub trait CommandExt {
     /// The handle is close-on-exec everywhere else: it is opened up in the new process alone, between `fork` and `exec`,
     /// so that no other child of this process gets it, whatever other threads start meanwhile. Starting the command
     /// after the server's `dispose_local_copy_of_client_handle` fails.
+    ///
+    /// On Windows std's command has no list of handles: the handle becomes inheritable with this call, for every child that
+    /// is started before the local copy is disposed of, and a command started after that finds no handle.
     fn inherit_client_handle(&mut self, server: &AnonymousPipeServerStream) -> &mut Self;
 }
 

@@ -267,11 +267,18 @@ fn check_server(path: &Path, policy: ServerPolicy, pipe: &OwnedHandle) -> Result
     let failed = |error| Error::system("asking who serves", path, error);
     let owner = sys::owner_of(pipe.as_handle()).map_err(failed)?;
     let own = sys::own_user().map_err(failed)?;
-    let of_system = [Sid::SYSTEM, Sid::ADMINISTRATORS].contains(&owner.as_str());
-    if owner == own || (policy == ServerPolicy::OwnOrRoot && of_system) {
+    let of_system = |owner: &Sid| [Sid::SYSTEM, Sid::ADMINISTRATORS].contains(&owner.as_str());
+    // What has no owner that one could know is nobody's to trust.
+    if owner
+        .as_ref()
+        .is_some_and(|owner| *owner == own || (policy == ServerPolicy::OwnOrRoot && of_system(owner)))
+    {
         return Ok(());
     }
-    let name = sys::name_of(&owner).ok().flatten().unwrap_or_else(|| owner.to_string());
+    let name = owner.map_or_else(
+        || "an unknown user".to_owned(),
+        |owner| sys::name_of(&owner).ok().flatten().unwrap_or_else(|| owner.to_string()),
+    );
     let user = printable(name.as_ref());
     let (text, advice) = if policy == ServerPolicy::Own {
         (

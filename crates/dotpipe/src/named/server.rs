@@ -303,7 +303,8 @@ impl NamedPipeServerStream {
         may_wait(&lock(self.stream.state()), &self.stream)
     }
 
-    /// Ends the connection, so that the next client can be waited for. What was written stays readable for the client.
+    /// Ends the connection, so that the next client can be waited for. What was written stays readable for the client,
+    /// except on Windows, where the system takes it back.
     ///
     /// Pending calls of other threads on the connection fail. Does not wait for the client to read;
     /// [`wait_for_pipe_drain`](PipeStream::wait_for_pipe_drain) does.
@@ -340,7 +341,8 @@ impl NamedPipeServerStream {
 
     /// The log-in name of the user whose process has connected; for a user without one, the user's number.
     ///
-    /// Known at once, for every impersonation level, and also after the client has left.
+    /// On Unix known at once, for every impersonation level, and also after the client has left. On Windows the client must
+    /// have allowed [`Identification`](crate::TokenImpersonationLevel::Identification) at least.
     ///
     /// # Errors
     ///

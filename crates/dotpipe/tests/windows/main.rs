@@ -8,5 +8,6 @@ mod access;
 mod anonymous;
 mod bytes;
 mod connecting;
+mod dotnet;
 mod messages;
 mod support;

@@ -124,8 +124,9 @@ impl fmt::Debug for SecurityDescriptor {
     }
 }
 
-/// Who owns a pipe: the user of the server that made it, or a group that its token names.
-pub(crate) fn owner_of(pipe: BorrowedHandle<'_>) -> io::Result<Sid> {
+/// Who owns a pipe: the user of the server that made it, or a group that its token names. `None` if the system does not
+/// tell, as Wine does for a pipe that was made without a descriptor.
+pub(crate) fn owner_of(pipe: BorrowedHandle<'_>) -> io::Result<Option<Sid>> {
     let (mut owner, mut descriptor) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: the two addresses live through the call; null ones stand for what is not asked.
     let error = unsafe {
@@ -144,8 +145,11 @@ pub(crate) fn owner_of(pipe: BorrowedHandle<'_>) -> io::Result<Sid> {
         return Err(io::Error::from_raw_os_error(error as i32));
     }
     let _descriptor = Local(descriptor);
+    if owner.is_null() {
+        return Ok(None);
+    }
     // SAFETY: the owner points into the descriptor, which lives until the end of this function.
-    unsafe { Sid::read(owner) }
+    unsafe { Sid::read(owner) }.map(Some)
 }
 
 /// The user that this process runs as.
