@@ -364,8 +364,11 @@ impl NamedPipeServerStream {
 
     /// Runs `action` with the rights of the client's user: effective user, group and supplementary groups, and no capabilities.
     ///
-    /// Only this thread changes, and only while `action` runs; it is changed back also when `action` panics. Threads and
-    /// processes that `action` starts keep the client's rights. If the thread cannot be changed back, the process is ended.
+    /// Only this thread changes, and only while `action` runs; it is changed back also when `action` panics. Threads that
+    /// `action` starts keep the client's effective rights. If the thread cannot be changed back, the process is ended.
+    ///
+    /// The real user stays the server's, so that the client cannot signal this process and the way back is open. It is open
+    /// for a program that `action` starts as well: run none there that the server would not run itself.
     ///
     /// # Errors
     ///

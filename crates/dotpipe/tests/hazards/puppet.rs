@@ -301,6 +301,10 @@ impl Stage {
                 ok()
             }
             ("act-as-client", [id, act @ ..]) => Ok(crate::run_as::act(&self.server(id), act)?),
+            ("act-alone-as-client", [id, folder]) => {
+                crate::run_as::act_alone(&self.server(id), Path::new(folder));
+                ok()
+            }
             ("limit-descriptors", []) => crate::shortage::use_up_descriptors().map_err(Into::into),
             ("free-descriptors", []) => crate::shortage::give_descriptors_back().map_err(Into::into),
             // A server and a client that know nothing of dotpipe.
