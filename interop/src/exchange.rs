@@ -6,8 +6,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
-use dotpipe::{NamedPipeClientStream, NamedPipeServerStream, PipeDirection};
+use dotpipe::{ErrorKind, NamedPipeClientStream, NamedPipeServerStream, PipeDirection, PipeStream};
 use dotpipe_testkit::{Process, limit, pipe_folder};
 
 use crate::pattern::{end, pull, push};
@@ -192,3 +193,48 @@ pub fn with_their_clients_at_once(peer: &Peer, count: usize) {
     let finished = clients.finish().expect_success();
     assert_eq!(finished.stderr.matches("pulled").count(), count, "{}", finished.stderr);
 }
+
+/// A peer that ends its writing side still gets everything that we write after that.
+///
+/// # Panics
+/// When anything differs from what it should be.
+pub fn half_a_connection_still_carries(peer: &Peer) {
+    let folder = pipe_folder();
+    let server = serve(folder.path(), "half", PipeDirection::InOut);
+    let client = Process::start(peer.client(folder.path(), "half").arg("--do=push:10+half"));
+    server.wait_for_connection_timeout(limit()).unwrap();
+    pull(&server, 10).unwrap();
+    end(&server).unwrap();
+    push(&server, 3_000_000).unwrap();
+    server.disconnect().unwrap();
+    let finished = client.finish().expect_success();
+    assert!(
+        finished.stderr.contains("ended after 3000000 bytes"),
+        "{}",
+        finished.stderr
+    );
+}
+
+/// A drain of `ours` waits until `theirs`, a connected peer with the work [`HELD_BACK`], has read everything.
+///
+/// # Panics
+/// When it ends before or not at all.
+pub fn drain_waits_for(ours: &PipeStream, mut theirs: Process) {
+    push(ours, 1000).unwrap();
+    ours.set_write_timeout(Some(Duration::from_millis(50)));
+    let early = ours.wait_for_pipe_drain();
+    assert_eq!(
+        early.map_err(|error| error.kind()),
+        Err(ErrorKind::TimedOut),
+        "the peer has yet to read"
+    );
+    ours.set_write_timeout(Some(limit()));
+    theirs.write_line("read");
+    ours.wait_for_pipe_drain().unwrap();
+    theirs.wait_for_stderr("pulled 1000");
+    theirs.write_line("end");
+    theirs.finish().expect_success();
+}
+
+/// A peer's work for [`drain_waits_for`]: it reads when it is told to.
+pub const HELD_BACK: &str = "--do=hold+pull:1000+hold";

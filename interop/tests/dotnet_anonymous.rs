@@ -2,11 +2,9 @@
 
 use std::io::{ErrorKind, Write};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use dotpipe::{AnonymousPipeServerStream, CommandExt, Error, ErrorKind as Kind, PipeDirection};
-use dotpipe_interop::exchange::SIZES;
+use dotpipe_interop::exchange::{HELD_BACK, SIZES, drain_waits_for};
 use dotpipe_interop::pattern::{bytes, end, pull, push};
 use dotpipe_interop::{Peer, dotnet};
 use dotpipe_testkit::{Process, limit, pipe_folder, within_limit};
@@ -206,21 +204,8 @@ fn the_articles_conversation(peer: &Peer) {
 
 fn drain_waits_for_their_child(peer: &Peer) {
     let server = server(Out);
-    let mut child = their_child(peer, &server, &["--do=hold+pull:1000+hold"]);
-    push(&server, 1000).unwrap();
-    let released = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let draining = scope.spawn(|| {
-            server.wait_for_pipe_drain().unwrap();
-            released.load(Ordering::SeqCst)
-        });
-        released.store(true, Ordering::SeqCst);
-        child.write_line("read");
-        assert!(draining.join().unwrap(), "the drain ended before the reader had read");
-    });
-    child.wait_for_stderr("pulled 1000");
-    child.write_line("end");
-    child.finish().expect_success();
+    let child = their_child(peer, &server, &[HELD_BACK]);
+    drain_waits_for(&server, child);
 }
 
 /// A child that takes the write end for reading gets an error in its own runtime, and our end is not harmed.

@@ -3,17 +3,17 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use dotpipe::{Error, ErrorKind as Kind, NamedPipeClientStream, NamedPipeServerStream, PipeDirection, PipeOptions};
 use dotpipe_interop::exchange::{
-    Limited, SIZES, connect, rooted, serve, with_their_client, with_their_clients_at_once, with_their_server,
+    HELD_BACK, Limited, SIZES, connect, drain_waits_for, rooted, serve, with_their_client, with_their_clients_at_once,
+    with_their_server,
 };
 use dotpipe_interop::pattern::{bytes, end, pull, push};
 use dotpipe_interop::{Peer, dotnet};
-use dotpipe_testkit::{Process, limit, pipe_folder, within_limit};
+use dotpipe_testkit::{Process, limit, pipe_folder};
 
 use PipeDirection::{In, InOut, Out};
 
@@ -315,37 +315,17 @@ fn drain_waits_for_their_reader(peer: &Peer) {
     let folder = pipe_folder();
     let server = serve(folder.path(), "drain", Out);
     let mut client = peer.client(folder.path(), "drain");
-    let mut client = Process::start(client.args(["--dir=in", "--do=hold+pull:1000+hold"]));
+    let client = Process::start(client.args(["--dir=in", HELD_BACK]));
     server.wait_for_connection_timeout(limit()).unwrap();
-    push(&server, 1000).unwrap();
-    let released = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let draining = scope.spawn(|| {
-            server.wait_for_pipe_drain().unwrap();
-            released.load(Ordering::SeqCst)
-        });
-        released.store(true, Ordering::SeqCst);
-        client.write_line("read");
-        assert!(draining.join().unwrap(), "the drain ended before the reader had read");
-    });
-    client.wait_for_stderr("pulled 1000");
-    client.write_line("end");
-    client.finish().expect_success();
+    drain_waits_for(&server, client);
 }
 
 fn drain_waits_for_their_server(peer: &Peer) {
     let folder = pipe_folder();
     let mut server = peer.server(folder.path(), "drain");
-    let mut server = Process::start(server.args(["--dir=in", "--do=hold+pull:1000+hold"]));
+    let mut server = Process::start(server.args(["--dir=in", HELD_BACK]));
     server.wait_for_stderr("listening");
-    let client = connect(folder.path(), "drain", Out);
-    push(&client, 1000).unwrap();
-    server.write_line("read");
-    let client = within_limit("drain", move || client.wait_for_pipe_drain().map(|()| client)).unwrap();
-    server.wait_for_stderr("pulled 1000");
-    drop(client);
-    server.write_line("end");
-    server.finish().expect_success();
+    drain_waits_for(&connect(folder.path(), "drain", Out), server);
 }
 
 fn a_killed_client_is_an_end_and_then_a_broken_pipe(peer: &Peer) {

@@ -4,7 +4,7 @@ use std::thread;
 
 use dotpipe::PipeDirection::{In, InOut, Out};
 use dotpipe_interop::exchange::{
-    SIZES, connect, serve, with_their_client, with_their_clients_at_once, with_their_server,
+    self, SIZES, connect, serve, with_their_client, with_their_clients_at_once, with_their_server,
 };
 use dotpipe_interop::pattern::{end, pull, push};
 use dotpipe_interop::python;
@@ -45,25 +45,9 @@ fn eight_clients_at_once() {
     python().inspect(|peer| with_their_clients_at_once(peer, 8));
 }
 
-/// A peer that shuts its writing side down still gets everything that we write after that.
 #[test]
 fn half_a_connection_still_carries() {
-    let Some(peer) = python() else { return };
-    let folder = pipe_folder();
-    let server = serve(folder.path(), "half", InOut);
-    let client = Process::start(peer.client(folder.path(), "half").arg("--do=push:10+half"));
-    server.wait_for_connection_timeout(limit()).unwrap();
-    pull(&server, 10).unwrap();
-    end(&server).unwrap();
-    push(&server, 3_000_000).unwrap();
-    server.disconnect().unwrap();
-    assert!(
-        client
-            .finish()
-            .expect_success()
-            .stderr
-            .contains("ended after 3000000 bytes")
-    );
+    python().inspect(exchange::half_a_connection_still_carries);
 }
 
 /// A stream of one direction shuts the other down, which every kind of peer can see.

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::groups::GROUPS;
+use crate::groups;
 use crate::test::{Skips, test};
 use crate::{Outcome, cargo, output, run, say};
 
@@ -30,7 +30,7 @@ pub(crate) fn ci() -> Outcome {
             .args(["doc", "--locked", "--workspace", "--no-deps", "--all-features"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
-    test(&GROUPS.iter().collect::<Vec<_>>(), Skips::AreFailures)
+    test(&groups::whole(), Skips::AreFailures)
 }
 
 fn step(name: &str, command: &mut Command) -> Outcome {

@@ -19,6 +19,7 @@ impl Need {
     pub(crate) const NODE: Self = Self::Program(Program::NODE);
     pub(crate) const PYTHON: Self = Self::Program(Program::PYTHON);
     pub(crate) const SOCAT: Self = Self::Program(Program::SOCAT);
+    pub(crate) const STRACE: Self = Self::Program(Program::STRACE);
 }
 
 /// A program and the Debian package that has it.
@@ -57,6 +58,11 @@ impl Program {
         name: "socat",
         probe: &["socat", "-V"],
         package: "socat",
+    };
+    const STRACE: Self = Self {
+        name: "strace",
+        probe: &["strace", "--version"],
+        package: "strace",
     };
 
     fn is_here(self) -> bool {

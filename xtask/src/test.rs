@@ -43,6 +43,7 @@ pub(crate) fn test(groups: &[&Group], skips: Skips) -> Outcome {
         let mut command = cargo();
         command.args(["test", "--locked", "--no-fail-fast"]);
         command.args(group.packages.iter().flat_map(|package| ["-p", package]));
+        command.args(group.part.iter().flat_map(|part| ["--test", part]));
         command
             .env("TMPDIR", folder.temporary())
             .env("DOTPIPE_SKIP_LOG", folder.skip_log());
@@ -53,8 +54,8 @@ pub(crate) fn test(groups: &[&Group], skips: Skips) -> Outcome {
         });
         let seconds = start.elapsed().as_secs_f64();
         summary.lines.push(match &outcome {
-            Ok(()) => format!("{:<10} ok      {seconds:6.1} s", group.name),
-            Err(_) => format!("{:<10} FAILED  {seconds:6.1} s", group.name),
+            Ok(()) => format!("{:<11} ok      {seconds:6.1} s", group.name),
+            Err(_) => format!("{:<11} FAILED  {seconds:6.1} s", group.name),
         });
         if let Err(problem) = outcome {
             summary.failures.push(format!("{}: {problem}", group.name));

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dotpipe::{PipeDirection, PipeTransmissionMode};
 
+use crate::failure::Failure;
+
 const ABOUT: &str = "Named and anonymous pipes with the names and manners of .NET's System.IO.Pipes";
 
 const LONG_ABOUT: &str = "\
@@ -63,7 +65,8 @@ Examples:
   dotpipe connect '\\\\.\\pipe\\testpipe' --timeout 500
   dotpipe connect testpipe --direction out < file
 
-Without --timeout it waits for the server as long as it takes; --timeout 0 tries once.";
+Without --timeout it waits for the server as long as it takes; --timeout 0 tries once. A server
+that is busy with others keeps a client in its queue, which counts as connected.";
 
 const CHAT: &str = "\
 The server asks for a text and sends it as a line; the client prints it and answers
@@ -95,6 +98,15 @@ const ANONYMOUS_CLIENT_EXAMPLES: &str = "\
 Example, for a C# parent:
   Process.Start(\"dotpipe\", \"anonymous client \" + pipe.GetClientHandleAsString());";
 
+/// Whether the pipes of this system carry messages yet.
+const HAS_MESSAGES: bool = cfg!(windows);
+
+const MODE: &str = if HAS_MESSAGES {
+    "byte: a stream; message: each line is one [default: byte]"
+} else {
+    "byte: a stream; message: each line is one (not on this system yet) [default: byte]"
+};
+
 #[derive(Debug, Parser)]
 #[command(name = "dotpipe", version, about = ABOUT, long_about = LONG_ABOUT)]
 #[command(after_help = START, after_long_help = format!("{START}\n\n{NAMES}"))]
@@ -111,7 +123,7 @@ pub(crate) enum Command {
     Demo,
     /// Create a named pipe and talk to its clients
     #[command(long_about = format!("Create a named pipe and talk to its clients.\n\n{SERVE}"), after_help = SERVE_EXAMPLES)]
-    #[command(override_usage = "dotpipe serve [OPTIONS] NAME [--echo | --exec CMD...]")]
+    #[command(override_usage = "dotpipe serve [OPTIONS] <NAME> [--echo | --exec <CMD>...]")]
     Serve(Serve),
     /// Connect to a named pipe: stdin to the pipe, the pipe to stdout
     #[command(long_about = format!("Connect to a named pipe: stdin to the pipe, the pipe to stdout.\n\n{CONNECT}"))]
@@ -180,9 +192,9 @@ pub(crate) struct Connect {
 /// What both ends of a named pipe have to agree on.
 #[derive(Debug, Args)]
 pub(crate) struct Shape {
-    /// A stream of bytes, or messages, where each line is one [default: byte]
     #[arg(
         long,
+        help = MODE,
         value_enum,
         value_name = "byte|message",
         hide_possible_values = true,
@@ -202,6 +214,19 @@ pub(crate) struct Shape {
     pub(crate) direction: Direction,
 }
 
+impl Shape {
+    /// Refuses what no pipe of this system can be, before anybody is connected to.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.mode == Mode::Message && !HAS_MESSAGES {
+            return Err(Failure::text(
+                "Message transmission mode is not supported on this platform. \
+                 Leave '--mode message' out: the pipes of this system carry bytes.",
+            ));
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Chat {
     /// The side that asks
@@ -216,6 +241,9 @@ pub(crate) enum Chat {
     Client {
         /// The pipe
         name: OsString,
+        /// Talk to any user's server; without it only to our own user's, or root's
+        #[arg(long)]
+        any_server_user: bool,
     },
 }
 
@@ -223,7 +251,7 @@ pub(crate) enum Chat {
 pub(crate) enum Anonymous {
     /// Start a child and send it stdin through an anonymous pipe
     #[command(after_help = ANONYMOUS_SERVER_EXAMPLES)]
-    #[command(override_usage = "dotpipe anonymous server -- CMD ARG...")]
+    #[command(override_usage = "dotpipe anonymous server -- <CMD>...")]
     Server {
         /// The child and its arguments; {handle} in one of them becomes the number of its end of the pipe
         #[arg(

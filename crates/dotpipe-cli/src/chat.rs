@@ -16,7 +16,7 @@ use crate::text::{printable, say, user_of};
 pub(crate) fn run(side: &Chat) -> Result<()> {
     match side {
         Chat::Server { name, again } => serve(name, *again),
-        Chat::Client { name } => connect(name),
+        Chat::Client { name, any_server_user } => connect(name, *any_server_user),
     }
 }
 
@@ -69,10 +69,10 @@ fn ask(server: &NamedPipeServerStream, prompt: &mut Prompt) -> Result<Over> {
     }
 }
 
-fn connect(name: &OsStr) -> Result<()> {
+fn connect(name: &OsStr, any_server_user: bool) -> Result<()> {
     name::check(name)?;
     watch(AfterSignal::DieOfIt)?;
-    let client = open(|| NamedPipeClientStream::new(name))?;
+    let client = open(NamedPipeClientStream::builder(name), any_server_user)?;
     say("Connecting to server...\n")?;
     client.connect()?;
     say("Server connected.\n")?;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use dotpipe::{ErrorKind, NamedPipeClientStream};
+use dotpipe::{ErrorKind, NamedPipeClientBuilder, NamedPipeClientStream};
 
 use crate::args::{Connect, Mode};
 use crate::copy::converse;
@@ -17,17 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &Connect) -> Result<()> {
     name::check(&args.name)?;
-    let make = || {
-        let builder = NamedPipeClientStream::builder(&args.name).direction(args.shape.direction.into());
-        if args.any_server_user {
-            builder.any_server_user()
-        } else {
-            builder
-        }
-        .create()
-    };
+    args.shape.check()?;
     watch(AfterSignal::DieOfIt)?;
-    let client = open(make)?;
+    let builder = NamedPipeClientStream::builder(&args.name).direction(args.shape.direction.into());
+    let client = open(builder, args.any_server_user)?;
     match args.timeout {
         Some(limit) => client.connect_timeout(limit)?,
         None => connect(&client)?,
@@ -39,14 +32,17 @@ pub(crate) fn run(args: &Connect) -> Result<()> {
 }
 
 /// A client that is closed at the end, be it by a signal.
-pub(crate) fn open(
-    make: impl FnOnce() -> dotpipe::Result<NamedPipeClientStream>,
-) -> Result<Kept<NamedPipeClientStream>> {
+pub(crate) fn open(builder: NamedPipeClientBuilder, any_server_user: bool) -> Result<Kept<NamedPipeClientStream>> {
+    let builder = if any_server_user {
+        builder.any_server_user()
+    } else {
+        builder
+    };
     let close = |client: &NamedPipeClientStream| {
         client.close();
         None
     };
-    Ok(keep(make, close)?)
+    Ok(keep(|| builder.create(), close)?)
 }
 
 /// Waits for a server as long as it takes, and tells a person at a terminal what it waits for.

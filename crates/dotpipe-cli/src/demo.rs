@@ -1,4 +1,4 @@
-//! `dotpipe demo`: both conversations of Microsoft's pipe examples, in real processes that we only listen to and type for.
+//! `dotpipe demo`: both conversations of the C# article, in real processes that we only listen to and type for.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use crate::article::{ENTER_TEXT, PRESS_ENTER};
 use crate::child::{self, Reach, Running};
 use crate::failure::{Attempt, Failure, Result};
+use crate::service::find_program;
 use crate::signals::{AfterSignal, watch};
 use crate::text::{printable, say};
 
@@ -35,7 +36,33 @@ pub(crate) fn run() -> Result<()> {
     // What the client says comes before the server's response to it.
     listen(vec![client, server], &["Hello, client!", "Goodbye!", "exit"])?;
 
-    say("\nNow yours, in two terminals:\n\n  dotpipe chat server testpipe\n  dotpipe chat client testpipe\n")
+    let dotpipe = typed_name();
+    say(&format!(
+        "\nNow yours, in two terminals:\n\n  {dotpipe} chat server testpipe\n  {dotpipe} chat client testpipe\n"
+    ))
+}
+
+/// What a person types to start this program: after `cargo run` it is not on the PATH.
+fn typed_name() -> String {
+    let name = "dotpipe";
+    if find_program(name.as_ref()).is_some() {
+        return name.to_owned();
+    }
+    let path = std::env::args_os().next().unwrap_or_default();
+    match path.to_str() {
+        Some(path) if !path.is_empty() => printable(&quoted(path)),
+        _ => name.to_owned(),
+    }
+}
+
+/// A text as one word of a shell's line.
+fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/.:+-_".contains(letter);
+    if word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// Our own program, which the children run too.

@@ -86,7 +86,8 @@ impl<T, E: Into<Box<dyn Error + Send + Sync>>> Attempt<T> for std::result::Resul
     }
 }
 
-/// The whole chain of causes on one line. A cause that only repeats what was said is left out.
+/// The whole chain of causes on one line. A cause that only repeats what was said is left out, and that of a refusal, which
+/// says nothing more.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -96,13 +97,37 @@ impl fmt::Display for Failure {
                 let mut said = attempt.clone().unwrap_or_default();
                 let mut next: Option<&(dyn Error + 'static)> = Some(cause.as_ref());
                 while let Some(error) = next {
-                    add(&mut said, &error.to_string());
-                    next = error.source();
+                    add(&mut said, &in_words_of_the_shell(error.to_string()));
+                    next = error.source().filter(|_| !is_refusal(error));
                 }
                 f.write_str(&text::printable(&said))
             }
         }
     }
+}
+
+fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+    let inside = || error.downcast_ref().and_then(dotpipe::Error::of);
+    let error = error.downcast_ref::<dotpipe::Error>().or_else(inside);
+    error.is_some_and(|error| error.kind() == dotpipe::ErrorKind::UnauthorizedAccess)
+}
+
+/// How the library's advice to programmers ends, and what it is at a shell.
+const ADVICE: &[(&str, &str)] = &[
+    ("allow any server user.", "add --any-server-user."),
+    (
+        "close it, and create it again once the name is free.",
+        "start it again once the name is free.",
+    ),
+    (
+        "as the server's get_client_handle_as_string gives it.",
+        "as the parent puts it on the command line.",
+    ),
+];
+
+fn in_words_of_the_shell(text: String) -> String {
+    let said = |&(theirs, ours): &(&str, &str)| Some(format!("{}{ours}", text.strip_suffix(theirs)?));
+    ADVICE.iter().find_map(said).unwrap_or(text)
 }
 
 fn add(said: &mut String, more: &str) {
@@ -153,12 +178,9 @@ mod tests {
 
     #[test]
     fn the_cause_of_a_sentence_stands_in_brackets() {
-        let mut said = String::from("Access to the path '/p' is denied.");
-        add(&mut said, "Permission denied (os error 13)");
-        assert_eq!(
-            said,
-            "Access to the path '/p' is denied (Permission denied (os error 13))."
-        );
+        let mut said = String::from("Invalid pipe handle.");
+        add(&mut said, "Bad file descriptor (os error 9)");
+        assert_eq!(said, "Invalid pipe handle (Bad file descriptor (os error 9)).");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod service;
 mod signals;
 mod text;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -29,7 +30,11 @@ use crate::args::{Cli, Command};
 use crate::failure::{Failure, Result};
 
 fn main() -> ExitCode {
-    let outcome = run(&Cli::parse().command);
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => run(&cli.command),
+        Err(told) if told.use_stderr() => told.exit(),
+        Err(help) => show(&help),
+    };
     if signals::caught() {
         // Whatever has failed here, the signal was the reason, and it decides how the process ends.
         signals::wait_for_the_end();
@@ -43,6 +48,12 @@ fn main() -> ExitCode {
     };
     signals::end_all();
     ExitCode::from(status)
+}
+
+/// Shows a help text or the version.
+fn show(help: &clap::Error) -> Result<()> {
+    let shown = help.print().and_then(|()| io::stdout().flush());
+    shown.map_err(Failure::of_stdout)
 }
 
 fn run(command: &Command) -> Result<()> {

@@ -20,17 +20,13 @@ pub(crate) enum Prompt {
         _settings: Kept<Termios>,
     },
     /// Anything else: plain lines.
-    Plain { lines: Lines<Stdin>, echoed: bool },
+    Plain(Lines<Stdin>),
 }
 
 impl Prompt {
     pub(crate) fn new() -> Result<Self> {
-        let at_terminal = io::stdin().is_terminal();
-        if !at_terminal || !io::stdout().is_terminal() {
-            return Ok(Self::Plain {
-                lines: Lines::new(io::stdin()),
-                echoed: at_terminal,
-            });
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+            return Ok(Self::Plain(Lines::new(io::stdin())));
         }
         // A signal may come while the terminal is in the editor's mode.
         let settings = keep(
@@ -67,11 +63,11 @@ impl Prompt {
                 }
                 Err(error) => Err(error).attempt(failed),
             },
-            Self::Plain { lines, echoed } => {
+            Self::Plain(lines) => {
                 say(prompt)?;
                 let line = lines.next().attempt(failed)?;
-                if line.is_none() && *echoed {
-                    // A terminal shows a line end that was typed, but not Ctrl-D.
+                if line.is_none() {
+                    // Nothing was typed behind the prompt that would end its line.
                     say("\n")?;
                 }
                 Ok(line)
@@ -84,7 +80,7 @@ impl fmt::Debug for Prompt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Terminal { .. } => "Terminal",
-            Self::Plain { .. } => "Plain",
+            Self::Plain(_) => "Plain",
         })
     }
 }

@@ -10,11 +10,12 @@ use crate::copy::converse;
 use crate::failure::{Attempt, Failure, Result};
 use crate::name;
 use crate::service::{Echo, Program, Service};
-use crate::signals::{AfterSignal, Kept, caught, during, keep, watch};
+use crate::signals::{AfterSignal, Kept, during, ending, keep, watch};
 use crate::text::{complain, status, user_of};
 
 pub(crate) fn run(args: &Serve) -> Result<()> {
     name::check(&args.name)?;
+    args.shape.check()?;
     let maker = Maker {
         args,
         security: access(&args.access)?,
@@ -114,7 +115,7 @@ fn serve_many(maker: &Maker<'_>, service: Arc<dyn Service>) -> Result<()> {
         let serve = move || {
             status(&format!("connected {user}"));
             if let Err(failure) = service.serve(&server)
-                && !caught()
+                && !ending()
             {
                 complain(&failure);
             }

@@ -51,16 +51,7 @@ pub(crate) struct Program {
 impl Program {
     /// Looks the program up once, so that a wrong name is told at the start and not to the first client.
     pub(crate) fn find(program: &OsStr, arguments: &[OsString]) -> Result<Self> {
-        let path = Path::new(program);
-        let found = if program.as_encoded_bytes().contains(&b'/') {
-            is_program(path).then(|| path.to_owned())
-        } else {
-            let folders = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&folders)
-                .map(|folder| folder.join(path))
-                .find(|path| is_program(path))
-        };
-        match found {
+        match find_program(program) {
             Some(program) => Ok(Self {
                 program,
                 arguments: arguments.to_owned(),
@@ -71,6 +62,18 @@ impl Program {
             ))),
         }
     }
+}
+
+/// What a shell would start by this name.
+pub(crate) fn find_program(program: &OsStr) -> Option<PathBuf> {
+    let path = Path::new(program);
+    if program.as_encoded_bytes().contains(&b'/') {
+        return is_program(path).then(|| path.to_owned());
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders)
+        .map(|folder| folder.join(path))
+        .find(|path| is_program(path))
 }
 
 fn is_program(path: &Path) -> bool {

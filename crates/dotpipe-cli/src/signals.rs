@@ -53,6 +53,8 @@ static LIST: Mutex<List> = Mutex::new(List {
 /// How many threads are in [`during`].
 static CALLS: Mutex<usize> = Mutex::new(0);
 static CALL_OVER: Condvar = Condvar::new();
+/// Whether the process ends, by a signal or by itself.
+static ENDING: AtomicBool = AtomicBool::new(false);
 static CAUGHT: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// Starts the signal thread.
@@ -86,6 +88,11 @@ pub(crate) fn watch(after: AfterSignal) -> Result<()> {
 /// Whether a signal ends the process right now: failures that it causes in other threads are not worth a word.
 pub(crate) fn caught() -> bool {
     CAUGHT.get().is_some_and(|caught| caught.load(Ordering::SeqCst))
+}
+
+/// Whether the process ends right now, for whatever reason: what is closed under other threads' hands is no failure.
+pub(crate) fn ending() -> bool {
+    caught() || ENDING.load(Ordering::SeqCst)
 }
 
 /// For a thread that has nothing left to do but to let the signal thread finish.
@@ -122,6 +129,7 @@ pub(crate) fn interrupt() -> ! {
 
 /// Ends all that is kept. Nothing can be kept any more.
 pub(crate) fn end_all() {
+    ENDING.store(true, Ordering::SeqCst);
     let mut list = list();
     // All are told first, so that those who take their time take it at once.
     let told: Vec<_> = mem::take(&mut list.endings)

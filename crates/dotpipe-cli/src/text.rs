@@ -1,33 +1,20 @@
 //! What is said to people: status lines on stderr, the words of `chat` on stdout, and texts of strangers made harmless.
 
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 
 use dotpipe::NamedPipeServerStream;
 
 use crate::failure::{Failure, Result};
 
-/// A stranger's text without anything that a terminal would obey: control characters, and those that turn the direction
-/// of writing around. A tab and a line feed stay.
+/// A stranger's text as [`dotpipe::printable`] shows it, except that a tab and a line feed stay.
 pub(crate) fn printable(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if is_harmless(letter) {
-            safe.push(letter);
-        } else {
-            let _ = write!(safe, "\\u{{{:x}}}", u32::from(letter));
-        }
+    let mut shown = String::with_capacity(text.len());
+    for piece in text.split_inclusive(['\t', '\n']) {
+        let words = piece.trim_end_matches(['\t', '\n']);
+        shown.push_str(&dotpipe::printable(words.as_ref()));
+        shown.push_str(&piece[words.len()..]);
     }
-    safe
-}
-
-fn is_harmless(letter: char) -> bool {
-    match letter {
-        '\t' | '\n' => true,
-        // Marks and overrides of the direction, line and paragraph separators, and the isolates.
-        '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
-        _ => !letter.is_control(),
-    }
+    shown
 }
 
 /// One status line on stderr. It is one write, so that lines of several threads do not mix; nobody may be there to read it.
@@ -71,13 +58,14 @@ mod tests {
             "a\\u{1b}[2Jb\\u{d}\\u{7f}\\u{9b}"
         );
         assert_eq!(printable("gnp.\u{202e}exe"), "gnp.\\u{202e}exe");
+        assert_eq!(printable("zero\u{200b}width\u{feff}"), "zero\\u{200b}width\\u{feff}");
     }
 
     #[test]
     fn ordinary_text_stays() {
         assert_eq!(
-            printable("tab\there, Grüße, 日本, \\.\\pipe\\x\n"),
-            "tab\there, Grüße, 日本, \\.\\pipe\\x\n"
+            printable("tab\there, Grüße, 日本, \\.\\pipe\\x\n\n\tend"),
+            "tab\there, Grüße, 日本, \\.\\pipe\\x\n\n\tend"
         );
     }
 }

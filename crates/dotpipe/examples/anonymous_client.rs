@@ -1,6 +1,6 @@
-//! The child of Microsoft's
-//! [anonymous pipe example](https://learn.microsoft.com/dotnet/standard/io/how-to-use-anonymous-pipes-for-local-interprocess-communication),
-//! line for line; the C# that a line stands for is above it. `anonymous_server` starts it.
+//! The child of the C# article's anonymous pair, a program with an
+//! [AnonymousPipeClientStream](https://learn.microsoft.com/dotnet/api/system.io.pipes.anonymouspipeclientstream); the C#
+//! that a line stands for is above it. `anonymous_server` starts it.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};

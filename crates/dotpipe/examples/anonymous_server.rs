@@ -1,6 +1,6 @@
-//! The parent of Microsoft's
-//! [anonymous pipe example](https://learn.microsoft.com/dotnet/standard/io/how-to-use-anonymous-pipes-for-local-interprocess-communication),
-//! line for line; the C# that a line stands for is above it.
+//! The parent of the C# article's anonymous pair, a program with an
+//! [AnonymousPipeServerStream](https://learn.microsoft.com/dotnet/api/system.io.pipes.anonymouspipeserverstream); the C#
+//! that a line stands for is above it.
 //!
 //! ```sh
 //! cargo build --examples

@@ -1,5 +1,6 @@
-//! The client of the named pair: it shows what the server sends, and answers each line. The C# that a line stands for is
-//! above it; see [How to: Use Named Pipes](https://learn.microsoft.com/dotnet/standard/io/how-to-use-named-pipes-for-network-interprocess-communication).
+//! The client of the C# article's named pair: it shows what the server sends, and answers each line. The C# that a line
+//! stands for is above it; see
+//! [NamedPipeClientStream](https://learn.microsoft.com/dotnet/api/system.io.pipes.namedpipeclientstream).
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};

@@ -1,5 +1,6 @@
-//! The server of the named pair: it asks for a text, sends it, and shows what the client answers. The C# that a line stands
-//! for is above it; see [How to: Use Named Pipes](https://learn.microsoft.com/dotnet/standard/io/how-to-use-named-pipes-for-network-interprocess-communication).
+//! The server of the C# article's named pair: it asks for a text, sends it, and shows what the client answers. The C# that
+//! a line stands for is above it; see
+//! [NamedPipeServerStream](https://learn.microsoft.com/dotnet/api/system.io.pipes.namedpipeserverstream).
 //!
 //! ```sh
 //! cargo run --example named_server     # and in another terminal:

@@ -6,7 +6,7 @@
 //! write to a pipe takes 210.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
@@ -63,10 +63,6 @@ impl Connection {
 
     pub(crate) fn into_transport(self) -> Transport {
         self.transport
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     #[inline]

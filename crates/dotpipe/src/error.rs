@@ -167,7 +167,7 @@ impl Error {
 
     pub(crate) fn broken() -> Self {
         Self::new(ErrorKind::Broken, "Pipe is broken.")
-            .advice("The process at the other end has closed it or has ended.")
+            .advice("The process at the other end has closed it, has ended, or does not let this user in.")
     }
 
     /// A failure of the system without a class of its own, or with one that its number tells.

@@ -1,5 +1,5 @@
 //! Named and anonymous pipes with the terms and semantics of .NET's
-//! [System.IO.Pipes](https://learn.microsoft.com/dotnet/standard/io/pipe-operations).
+//! [System.IO.Pipes](https://learn.microsoft.com/dotnet/api/system.io.pipes).
 //!
 //! | .NET | here | for |
 //! |---|---|---|
@@ -63,4 +63,5 @@ pub use named::{
 pub use options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmissionMode, TokenImpersonationLevel};
 pub use security::PipeSecurity;
 pub use stream::PipeStream;
+pub use text::printable;
 pub use wait::Canceller;

@@ -130,7 +130,7 @@ impl PipeName {
         if self.is_remote() {
             return Err(Error::not_supported("Access to remote named pipes is not supported on this platform.")
                 .attempted(format!("opening {self}"))
-                .advice("dotpipe was built without the remote feature. Use the server name \".\" for a pipe of this machine."));
+                .advice("This build has no remote feature: pipes of other machines are not in this version. Use the server name \".\" for a pipe of this machine."));
         }
         let path = if is_rooted(&self.name) {
             PathBuf::from(&self.name)
@@ -283,7 +283,12 @@ mod tests {
     fn remote_names_say_what_is_missing() {
         let error = PipeName::parse(r"\\HOST\pipe\x").unwrap().socket_path().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotSupported);
-        assert!(error.to_string().contains("without the remote feature"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("This build has no remote feature: pipes of other machines are not in this version."),
+            "{error}"
+        );
     }
 
     #[test]

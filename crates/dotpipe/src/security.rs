@@ -140,19 +140,42 @@ impl FromStr for PipeSecurity {
             match part.trim().split_once(':') {
                 Some(("user", name)) if !name.is_empty() => security.allow_user_named(name),
                 Some(("group", name)) if !name.is_empty() => security.allow_group_named(name),
-                _ => {
-                    let shown = crate::text::printable(part.as_ref());
-                    Err(Error::argument("pipeSecurity", format!("'{shown}' names nobody."))
-                        .advice("Use current-user, everyone, or a list such as user:alice,group:staff."))
-                }
+                _ => Err(no_rule(part.trim())),
             }
         })
     }
 }
 
+fn no_rule(part: &str) -> Error {
+    let shown = crate::text::printable(part.as_ref());
+    let meant = match part {
+        "" | "user" | "group" => String::new(),
+        _ if part.contains(':') => String::new(),
+        _ => format!("Write user:{shown} for the user of that name, group:{shown} for the group. "),
+    };
+    Error::argument("pipeSecurity", format!("'{shown}' is no access rule.")).advice(format!(
+        "{meant}The rules are current-user, everyone, and lists such as user:alice,group:staff."
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bare_name_is_told_how_to_be_written() {
+        let told = |text: &str| text.parse::<PipeSecurity>().unwrap_err().to_string();
+        let rules = "The rules are current-user, everyone, and lists such as user:alice,group:staff.";
+        assert_eq!(
+            told("user:0, nobody"),
+            format!(
+                "'nobody' is no access rule. Write user:nobody for the user of that name, group:nobody for the group. {rules}"
+            )
+        );
+        for text in ["", "user", "user:", "mail:nobody"] {
+            assert_eq!(told(text), format!("'{text}' is no access rule. {rules}"));
+        }
+    }
 
     #[test]
     fn reads_the_command_lines_forms() {

@@ -83,7 +83,15 @@ pub(crate) struct Control {
     canceled: AtomicBool,
     /// A [`Canceller`] was made, so that waits must be such that it can end them.
     cancellable: AtomicBool,
-    sleepers: Mutex<Vec<Arc<Alarm>>>,
+    sleepers: Mutex<Vec<Sleeper>>,
+}
+
+/// A call that waits, as other threads see it.
+#[derive(Debug)]
+struct Sleeper {
+    alarm: Arc<Alarm>,
+    /// A [`Canceller`] has ended this wait, whether or not the stream may be used again since.
+    canceled: bool,
 }
 
 impl Control {
@@ -109,7 +117,7 @@ impl Control {
     /// Wakes all calls that wait, so that they look at the state again.
     pub(crate) fn wake(&self) {
         for sleeper in lock(&self.sleepers).iter() {
-            sleeper.ring();
+            sleeper.alarm.ring();
         }
     }
 
@@ -139,7 +147,9 @@ impl Control {
         }
         let ready =
             sys::poll(interests, Some(sleeping.alarm.as_fd()), deadline.remaining()).map_err(|e| wait_failed(&e))?;
-        drop(sleeping);
+        if sleeping.leave() {
+            return Err(Error::canceled());
+        }
         self.check()?;
         Ok(if ready { Woken::Look } else { Woken::TimedOut })
     }
@@ -178,18 +188,31 @@ struct Sleeping<'a> {
 
 impl<'a> Sleeping<'a> {
     fn new(control: &'a Control, alarm: Arc<Alarm>) -> Self {
-        lock(&control.sleepers).push(Arc::clone(&alarm));
+        lock(&control.sleepers).push(Sleeper {
+            alarm: Arc::clone(&alarm),
+            canceled: false,
+        });
         Self { control, alarm }
+    }
+
+    /// Ends the entry, and tells whether the wait was cancelled.
+    fn leave(self) -> bool {
+        self.remove()
+    }
+
+    /// A thread waits for one thing at a time, so that its alarm is in the list once at most.
+    fn remove(&self) -> bool {
+        let mut sleepers = lock(&self.control.sleepers);
+        let position = sleepers
+            .iter()
+            .position(|sleeper| Arc::ptr_eq(&sleeper.alarm, &self.alarm));
+        position.is_some_and(|position| sleepers.swap_remove(position).canceled)
     }
 }
 
 impl Drop for Sleeping<'_> {
     fn drop(&mut self) {
-        let mut sleepers = lock(&self.control.sleepers);
-        if let Some(position) = sleepers.iter().position(|sleeper| Arc::ptr_eq(sleeper, &self.alarm)) {
-            sleepers.swap_remove(position);
-        }
-        drop(sleepers);
+        self.remove();
         self.alarm.silence();
     }
 }
@@ -211,10 +234,13 @@ impl Canceller {
     /// Does not block. What a call had transferred by then is not lost: a write that sent a part reports that part.
     pub fn cancel(&self) {
         self.0.canceled.store(true, Ordering::Release);
-        self.0.wake();
+        for sleeper in lock(&self.0.sleepers).iter_mut() {
+            sleeper.canceled = true;
+            sleeper.alarm.ring();
+        }
     }
 
-    /// Lets the stream be used again.
+    /// Lets the stream be used again. Calls that were waiting at the time of [`cancel`](Self::cancel) end all the same.
     pub fn reset(&self) {
         self.0.canceled.store(false, Ordering::Release);
     }
@@ -369,6 +395,22 @@ mod tests {
             control.wait(&[], Deadline::after(Duration::ZERO), || true).unwrap(),
             Woken::TimedOut
         );
+    }
+
+    #[test]
+    fn a_wait_that_was_cancelled_ends_though_the_stream_may_be_used_again() {
+        let control = Arc::new(Control::default());
+        let canceller = Canceller::of(&control);
+        let waiter = thread::spawn({
+            let control = Arc::clone(&control);
+            move || control.wait(&[], Deadline::NEVER, || true)
+        });
+        while lock(&control.sleepers).is_empty() {
+            thread::yield_now();
+        }
+        canceller.cancel();
+        canceller.reset();
+        assert_eq!(waiter.join().unwrap().unwrap_err().kind(), crate::ErrorKind::Canceled);
     }
 
     #[test]

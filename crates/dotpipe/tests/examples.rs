@@ -1,4 +1,4 @@
-//! The four examples, as a reader of Microsoft's articles would run them.
+//! The four examples, as a reader of the C# article would run them.
 
 #![cfg(unix)]
 #![forbid(unsafe_code)]

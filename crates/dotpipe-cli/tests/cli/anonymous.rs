@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use dotpipe::{AnonymousPipeServerStream, CommandExt, PipeDirection};
 use dotpipe_testkit::{Finished, Process, within_limit};
 
-use crate::setup::{Folder, expect_failure, expect_gone, expect_usage};
+use crate::setup::{Folder, expect_failure, expect_failure_with, expect_gone, expect_usage};
 
 const DOTPIPE: &str = env!("CARGO_BIN_EXE_dotpipe");
 
@@ -112,7 +112,7 @@ fn a_child_that_fails_is_a_failure() {
     let finished = folder.run(["anonymous", "server", "--", "no-such-program-here", "{handle}"]);
     expect_failure(
         &finished,
-        "cannot start 'no-such-program-here': No such file or directory",
+        "cannot start 'no-such-program-here': No such file or directory (os error 2)",
     );
     assert_eq!(
         finished.stderr.matches("No such file").count(),
@@ -163,19 +163,24 @@ fn a_command_that_does_not_ask_for_the_handle_is_wrong_usage() {
 fn a_handle_that_is_none_is_a_failure() {
     let folder = Folder::new();
     for handle in ["x", "", "-1", "1e3", "99999999999999999999"] {
-        expect_failure(
+        expect_failure_with(
             &folder.run(["anonymous", "client", "--", handle]),
             "Handle has been disposed or is invalid.",
+            "A handle is a decimal number, as the parent puts it on the command line.",
         );
     }
-    expect_failure(&folder.run(["anonymous", "client", "77"]), "denied");
+    expect_failure_with(
+        &folder.run(["anonymous", "client", "77"]),
+        "Access to the path is denied.",
+        " No handle 77 is open in this process:",
+    );
     let client = |redirect: &str| {
         let script = format!(r#""$dotpipe" anonymous client 9 {redirect}"#);
         Process::start(&mut folder.script(&script)).finish()
     };
     expect_failure(&client("9</etc/passwd"), "Invalid pipe handle.");
     expect_failure(&client("9</"), "Invalid pipe handle.");
-    expect_failure(&client("9> >(cat)"), "dotpipe: ");
+    expect_failure(&client("9> >(cat)"), "The handle is the wrong end of the pipe.");
     folder.expect_empty();
 }
 

@@ -1,7 +1,7 @@
 //! `dotpipe connect`.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use dotpipe_testkit::{Process, eventually};
 
-use crate::setup::{Folder, as_stranger, expect_failure, expect_usage, limited};
+use crate::setup::{Folder, as_stranger, denied, expect_failure, expect_failure_with, expect_usage, limited};
 
 const SIGSTOP: i32 = 19;
 
@@ -197,8 +197,18 @@ fn one_way_out_waits_until_the_server_has_read_it_all() {
 fn message_mode_says_that_it_is_not_there() {
     let folder = Folder::new();
     let _server = folder.serve(&["p", "--echo"]);
-    let finished = folder.run(["connect", "p", "--mode", "message"]);
-    expect_failure(&finished, "Message transmission mode is not supported");
+    let listener = folder.plain_server("q");
+    listener.set_nonblocking(true).expect("it is a socket");
+    for name in ["p", "q"] {
+        let finished = folder.run(["connect", name, "--mode", "message"]);
+        expect_failure_with(
+            &finished,
+            "Message transmission mode is not supported on this platform.",
+            "Leave '--mode message' out",
+        );
+    }
+    let seen = listener.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(seen, Err(ErrorKind::WouldBlock), "nobody has connected");
     folder
         .run_with(&["connect", "p", "--mode", "byte"], b"x")
         .expect_success();
@@ -219,7 +229,10 @@ fn a_pipe_of_another_user_is_refused_unless_both_sides_agree() {
     assert_eq!(client.finish().expect_success().stdout, b"hello");
 
     let mut command = as_stranger(&folder, &["connect", "private"]).expect("it was there before");
-    expect_failure(&Process::start(&mut command).finish(), "Access to the path");
+    expect_failure(
+        &Process::start(&mut command).finish(),
+        &denied(&folder.socket("private")),
+    );
     let mut command = as_stranger(&folder, &["connect", "others"]).expect("it was there before");
     let finished = Process::start(&mut command).finish().expect_success();
     assert_eq!(finished.stdout, b"", "the server has closed the connection at once");
@@ -234,12 +247,20 @@ fn a_server_of_another_user_is_refused_unless_any_will_do() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
     let mut server = Process::start(&mut command);
     server.wait_for_stderr("listening");
-    expect_failure(&folder.run(["connect", "p"]), "12345");
+    for arguments in [&["connect", "p"][..], &["chat", "client", "p"]] {
+        expect_failure_with(
+            &folder.run(arguments),
+            "Could not connect to the pipe because it was owned neither by the current user nor by root.",
+            "It belongs to user '12345'. If you trust that server, add --any-server-user.",
+        );
+    }
     let finished = folder
         .run_with(&["connect", "p", "--any-server-user"], b"hello")
         .expect_success();
     assert_eq!(finished.stdout, b"hello");
     server.wait_for_stderr("connected root");
+    let mut chat = folder.start(["chat", "client", "p", "--any-server-user"]);
+    chat.wait_for_stdout("Server connected.");
 }
 
 #[test]
@@ -260,7 +281,11 @@ fn names_that_a_shell_has_bitten_are_recognised() {
 fn a_name_on_another_machine_says_what_is_missing() {
     let folder = Folder::new();
     for name in [r"\\server\pipe\p", "//server/pipe/p"] {
-        expect_failure(&folder.run(["connect", name]), "built without the remote feature");
+        expect_failure_with(
+            &folder.run(["connect", name]),
+            "Access to remote named pipes is not supported on this platform.",
+            "This build has no remote feature: pipes of other machines are not in this version.",
+        );
     }
 }
 

@@ -1,8 +1,12 @@
 //! `dotpipe demo`.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
 use dotpipe_testkit::Process;
 
-use crate::setup::{Folder, expect_failure, user_name};
+use crate::setup::{Folder, user_name};
 
 const ANONYMOUS: &str = "
   [SERVER] Current TransmissionMode: Byte.
@@ -56,6 +60,37 @@ fn shows_both_conversations() {
     folder.expect_empty();
 }
 
+/// What the demo tells its reader to type is found by the reader's shell, which starts it as the demo was started.
+#[test]
+fn what_it_tells_to_type_can_be_typed() {
+    let folder = Folder::new();
+    let bin = folder.path().join("it's here");
+    fs::create_dir(&bin).expect("the folder is ours");
+    symlink(env!("CARGO_BIN_EXE_dotpipe"), bin.join("dotpipe")).expect("the folder is ours");
+    let bin = bin.to_str().expect("the path is text");
+    for (on_path, typed) in [
+        (true, "dotpipe"),
+        (false, &*format!("'{}/dotpipe'", bin.replace('\'', r"'\''"))),
+    ] {
+        let path = if on_path { bin } else { "/nowhere" };
+        let mut command = Command::new(format!("{bin}/dotpipe"));
+        command.arg("demo").env("TMPDIR", folder.path()).env("PATH", path);
+        let told = Process::start(&mut command).finish().expect_success().stdout_text();
+        let lines: Vec<_> = told.lines().rev().take(2).map(str::trim_start).collect();
+        assert_eq!(
+            lines,
+            [
+                format!("{typed} chat client testpipe"),
+                format!("{typed} chat server testpipe")
+            ]
+        );
+        let line = lines[0].replace("chat client testpipe", "--version");
+        let mut shell = Command::new("/bin/sh");
+        let found = Process::start(shell.args(["-c", &line]).env("PATH", path)).finish();
+        assert!(found.expect_success().stdout_text().starts_with("dotpipe "), "{line}");
+    }
+}
+
 #[test]
 fn what_the_client_says_comes_before_the_answer_to_it() {
     let text = Folder::new().run(["demo"]).expect_success().stdout_text();
@@ -79,11 +114,14 @@ fn a_failing_side_ends_it() {
     let folder = Folder::new();
     let mut command = folder.command(["demo"]);
     let finished = Process::start(command.env("TMPDIR", folder.path().join("missing"))).finish();
-    expect_failure(&finished, "'dotpipe chat server dotpipe-demo-");
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    let [child, demo] = finished.stderr.lines().collect::<Vec<_>>()[..] else {
+        panic!("the child and the demo say one line each: {}", finished.stderr)
+    };
+    assert!(child.starts_with("dotpipe: No such file or directory. "), "{child}");
     assert!(
-        finished.stderr.contains("No such file or directory."),
-        "{}",
-        finished.stderr
+        demo.starts_with("dotpipe: 'dotpipe chat server dotpipe-demo-") && demo.ends_with("' ended with exit status 1"),
+        "{demo}"
     );
     folder.expect_empty();
 }

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 
 use dotpipe_testkit::Process;
 
-use crate::setup::{Folder, as_stranger, expect_failure};
+use crate::setup::{Folder, as_stranger, denied, expect_failure, expect_failure_with};
 
 /// All commands that take a name, and how they are called.
 const NAMED: &[&[&str]] = &[
@@ -26,20 +26,31 @@ fn with_name(command: &[&str], name: &str) -> Vec<String> {
 fn names_that_cannot_be_are_refused_by_every_command() {
     let folder = Folder::new();
     let long = "x".repeat(120);
-    for (name, text) in [
-        ("", "cannot be an empty string"),
-        ("anonymous", "reserved"),
-        ("AnonyMous", "reserved"),
-        (r"\\.\pipe\anonymous", "reserved"),
-        ("a/b", "valid file name"),
-        ("/tmp/", "valid file name"),
-        (r"\\.\pipe\", "empty"),
-        (r"\\host", r"\\SERVER\pipe\NAME"),
-        (long.as_str(), "invalid length"),
+    let empty = "The value cannot be an empty string.";
+    let reserved = "The pipeName \"anonymous\" is reserved.";
+    let no_file =
+        "The name of a pipe on this platform must be a valid file name or a valid absolute path to a file name.";
+    let too_long = format!(
+        "The path '{}' is of an invalid length for use with domain sockets on this platform.",
+        folder.socket(&long).display()
+    );
+    for (name, headline) in [
+        ("", empty),
+        ("anonymous", reserved),
+        ("AnonyMous", reserved),
+        (r"\\.\pipe\anonymous", reserved),
+        ("a/b", no_file),
+        ("/tmp/", no_file),
+        (r"\\.\pipe\", empty),
+        (
+            r"\\host",
+            r"A name that begins with \\ must have the form \\SERVER\pipe\NAME.",
+        ),
+        (&long, &too_long),
     ] {
         for command in NAMED {
             let finished = folder.run(with_name(command, name));
-            expect_failure(&finished, text);
+            expect_failure(&finished, headline);
         }
     }
     folder.expect_empty();
@@ -64,9 +75,13 @@ fn a_missing_folder_is_told() {
             continue;
         }
         let missing = folder.path().join("missing");
+        let headline = match command[0] {
+            "connect" => "The operation has timed out.",
+            _ => "No such file or directory.",
+        };
         let mut command = folder.command(with_name(command, "p"));
         let finished = Process::start(command.env("TMPDIR", &missing)).finish();
-        expect_failure(&finished, "TMPDIR");
+        expect_failure_with(&finished, headline, "TMPDIR");
         assert!(
             finished.stderr.contains(missing.to_str().expect("the path is text")),
             "{}",
@@ -83,11 +98,43 @@ fn a_folder_that_cannot_be_written_is_told() {
         return;
     };
     let finished = Process::start(&mut command).finish();
-    expect_failure(&finished, "denied");
+    let advice = format!(
+        "{} is no place where this user may make files: set TMPDIR to a folder of your own",
+        folder.path().display()
+    );
+    expect_failure_with(&finished, &denied(&folder.path().join(".dotpipe-12345")), &advice);
     assert!(
-        finished
-            .stderr
-            .contains(folder.path().to_str().expect("the path is text")),
+        !finished.stderr.contains("os error"),
+        "the headline says it: {}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn a_folder_that_is_none_is_told() {
+    let folder = Folder::new();
+    for (tmpdir, headline, advice) in [
+        (
+            "/etc/passwd",
+            "Not a directory.",
+            "/etc/passwd is not a folder: set TMPDIR",
+        ),
+        (
+            "/etc/passwd/x",
+            "Not a directory.",
+            "/etc/passwd/x is not a folder: set TMPDIR",
+        ),
+    ] {
+        for command in [&["serve", "p"][..], &["chat", "server", "p"]] {
+            let finished = Process::start(folder.command(command).env("TMPDIR", tmpdir)).finish();
+            expect_failure_with(&finished, headline, advice);
+        }
+    }
+    // The kernel may say here that the folder does not exist.
+    let finished = Process::start(folder.command(["serve", "p"]).env("TMPDIR", "/proc")).finish();
+    assert_eq!(finished.status.code(), Some(1));
+    assert!(
+        finished.stderr.contains("/proc is no place where"),
         "{}",
         finished.stderr
     );
@@ -103,7 +150,7 @@ fn what_is_in_the_way_stays() {
             &["serve", "p", "--first"],
             &["chat", "server", "p"],
         ] {
-            expect_failure(&folder.run(arguments), "CoreFxPipe_p");
+            expect_failure_with(&folder.run(arguments), "Address already in use.", "CoreFxPipe_p");
         }
     };
     fs::write(&path, "precious").expect("the folder is ours");
@@ -174,7 +221,7 @@ fn a_stdin_that_cannot_be_read_is_told() {
         r#""$dotpipe" anonymous server -- sh -c 'cat <&{handle}' < /"#,
     ] {
         let finished = Process::start(&mut folder.script(script)).finish();
-        expect_failure(&finished, "cannot read standard input: Is a directory");
+        expect_failure(&finished, "cannot read standard input: Is a directory (os error 21)");
     }
 }
 
@@ -209,12 +256,12 @@ fn a_stdout_that_nobody_reads_is_no_failure() {
 fn a_stdout_that_is_full_is_a_failure() {
     let folder = Folder::new();
     let _server = folder.serve(&["p", "--exec", "echo", "hello"]);
-    let script = r#""$dotpipe" connect p > /dev/full"#;
-    let finished = Process::start(&mut folder.script(script)).finish();
-    expect_failure(&finished, "cannot write to standard output: No space left on device");
-    for command in ["demo", "chat server q"] {
+    for command in ["connect p", "demo", "chat server q", "--help", "serve -h", "--version"] {
         let finished = Process::start(&mut folder.script(&format!(r#""$dotpipe" {command} > /dev/full"#))).finish();
-        expect_failure(&finished, "cannot write to standard output: No space left on device");
+        expect_failure(
+            &finished,
+            "cannot write to standard output: No space left on device (os error 28)",
+        );
     }
     assert_eq!(folder.leftovers(), [folder.socket("p")]);
 }
@@ -243,9 +290,10 @@ fn the_pipes_folder_may_go_while_a_server_serves() {
     client.write_all(b"x").expect("the server reads");
     client.read_exact(&mut [0; 1]).expect("the server answers");
     fs::remove_dir_all(&inner).expect("the folder is ours");
-    expect_failure(
+    expect_failure_with(
         &server.finish_with_stdin_open(),
         "The pipe name no longer belongs to this server.",
+        "No client can reach this server any more: start it again once the name is free.",
     );
 }
 
@@ -259,7 +307,7 @@ fn a_read_only_private_folder_of_somebody_else_is_refused() {
     fs::create_dir(&private).expect("the folder is ours");
     fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).expect("it is ours");
     std::os::unix::fs::chown(&private, Some(12345), Some(12345)).expect("root may");
-    expect_failure(&folder.run(["serve", "p"]), ".dotpipe-0");
+    expect_failure(&folder.run(["serve", "p"]), &denied(&private));
     assert!(private.is_dir(), "it is not ours to remove");
 }
 
@@ -271,9 +319,20 @@ fn another_users_dead_socket_stays_where_only_its_owner_may_remove_it() {
     };
     // As in /tmp: everybody may make files, and remove only their own.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).expect("it is ours");
-    drop(UnixListener::bind(folder.socket("p")).expect("the folder is ours"));
-    let finished = Process::start(&mut command).finish();
-    expect_failure(&finished, "root");
-    assert!(finished.stderr.contains("CoreFxPipe_p"), "{}", finished.stderr);
-    assert!(folder.socket("p").exists());
+    let socket = folder.socket("p");
+    drop(UnixListener::bind(&socket).expect("the folder is ours"));
+    // Whoever may not connect to a socket cannot know that it is dead.
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    expect_failure_with(
+        &Process::start(&mut command).finish(),
+        &denied(&socket),
+        "Only they and root can tell whether somebody serves it, and remove it if not.",
+    );
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("it is ours");
+    expect_failure_with(
+        &Process::start(&mut command).finish(),
+        &denied(&socket),
+        "It belongs to user 'root', and only they or root can remove it.",
+    );
+    assert!(socket.exists());
 }

@@ -98,3 +98,29 @@ fn the_examples_of_serve_are_read_as_they_are_meant() {
     );
     server.wait_for_stderr("disconnected");
 }
+
+/// Where help writes a name, it is the name of an argument in the form of all others.
+#[test]
+fn help_speaks_of_arguments_in_one_way() {
+    let folder = Folder::new();
+    for (command, usage) in [
+        (
+            &["serve"][..],
+            "dotpipe serve [OPTIONS] <NAME> [--echo | --exec <CMD>...]",
+        ),
+        (&["anonymous", "server"], "dotpipe anonymous server -- <CMD>..."),
+    ] {
+        let help = folder
+            .run(command.iter().chain([&"--help"]))
+            .expect_success()
+            .stdout_text();
+        assert!(help.contains(&format!("Usage: {usage}\n")), "{help}");
+    }
+    for command in ["serve", "connect"] {
+        let help = folder.run([command, "-h"]).expect_success().stdout_text();
+        assert!(
+            help.contains("message: each line is one (not on this system yet)"),
+            "{help}"
+        );
+    }
+}

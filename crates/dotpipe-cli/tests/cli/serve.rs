@@ -7,7 +7,7 @@ use std::thread;
 
 use dotpipe_testkit::Process;
 
-use crate::setup::{Folder, expect_failure, expect_usage, user_name};
+use crate::setup::{Folder, denied, expect_failure, expect_failure_with, expect_usage, user_name};
 
 #[test]
 fn one_client_talks_with_this_terminal() {
@@ -124,14 +124,10 @@ fn a_name_that_is_taken_stays_with_its_server() {
     let server = folder.serve(&["p", "--echo"]);
     for arguments in [&["serve", "p"][..], &["serve", "p", "--echo"], &["chat", "server", "p"]] {
         let finished = folder.run(arguments);
-        expect_failure(&finished, "All pipe instances are busy.");
-        assert!(
-            finished.stderr.contains(&server.pid().to_string()),
-            "{}",
-            finished.stderr
-        );
+        let holder = format!("is held by process {} ", server.pid());
+        expect_failure_with(&finished, "All pipe instances are busy.", &holder);
     }
-    expect_failure(&folder.run(["serve", "p", "--first"]), "denied");
+    expect_failure(&folder.run(["serve", "p", "--first"]), &denied(&folder.socket("p")));
     assert_eq!(folder.run_with(&["connect", "p"], b"x").expect_success().stdout, b"x");
 }
 
@@ -165,8 +161,8 @@ fn the_socket_is_private_unless_others_are_let_in() {
         server.signal(15);
         server.finish().expect_success();
     }
-    let finished = folder.run(["serve", "p", "--access", "somebody"]);
-    expect_usage(&finished, "'somebody' names nobody.");
+    let finished = folder.run(["serve", "p", "--access", "nobody"]);
+    expect_usage(&finished, "'nobody' is no access rule. Write user:nobody");
     let finished = folder.run(["serve", "p", "--access", "user:no-such-user-here"]);
     expect_usage(&finished, "no-such-user-here");
     folder.expect_empty();
@@ -177,7 +173,7 @@ fn message_mode_says_that_it_is_not_there() {
     let folder = Folder::new();
     expect_failure(
         &folder.run(["serve", "p", "--mode", "message"]),
-        "Message transmission mode is not supported",
+        "Message transmission mode is not supported on this platform.",
     );
     folder.expect_empty();
 }

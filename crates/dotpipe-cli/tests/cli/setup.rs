@@ -151,21 +151,41 @@ pub(crate) fn expect_gone(pid: &str) {
     });
 }
 
-/// Expects a failure with status 1 and `text` on stderr, in dotpipe's form, and nothing on stdout.
+/// Expects status 1 and one failure on stderr, whose first sentence is exactly `headline`: .NET's text where there is one.
+/// What was attempted and what to do may follow.
 #[track_caller]
-pub(crate) fn expect_failure(finished: &Finished, text: &str) {
-    expect_status(finished, 1, text);
+pub(crate) fn expect_failure(finished: &Finished, headline: &str) {
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    let told: Vec<_> = finished
+        .stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix("dotpipe: "))
+        .collect();
+    let [told] = told[..] else {
+        panic!("one failure is expected: {}", finished.stderr)
+    };
+    let rest = told.strip_prefix(headline);
+    assert!(
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')),
+        "'{told}' does not begin with '{headline}'"
+    );
 }
 
-/// Expects wrong usage: status 2.
+/// As [`expect_failure`], with `advice` in what follows.
+#[track_caller]
+pub(crate) fn expect_failure_with(finished: &Finished, headline: &str, advice: &str) {
+    expect_failure(finished, headline);
+    assert!(
+        finished.stderr.contains(advice),
+        "no '{advice}' in: {}",
+        finished.stderr
+    );
+}
+
+/// Expects wrong usage: status 2, and `text` on stderr, in dotpipe's form or clap's.
 #[track_caller]
 pub(crate) fn expect_usage(finished: &Finished, text: &str) {
-    expect_status(finished, 2, text);
-}
-
-#[track_caller]
-fn expect_status(finished: &Finished, status: i32, text: &str) {
-    assert_eq!(finished.status.code(), Some(status), "{finished:?}");
+    assert_eq!(finished.status.code(), Some(2), "{finished:?}");
     let told = finished
         .stderr
         .lines()
@@ -175,4 +195,9 @@ fn expect_status(finished: &Finished, status: i32, text: &str) {
         "no '{text}' in: {}",
         finished.stderr
     );
+}
+
+/// The headline of whatever may not be done at a path.
+pub(crate) fn denied(path: &Path) -> String {
+    format!("Access to the path '{}' is denied.", path.display())
 }

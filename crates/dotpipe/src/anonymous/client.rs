@@ -37,7 +37,8 @@ impl AnonymousPipeClientStream {
     ///
     /// Takes the descriptor over: it is closed with the stream, and this process's own children do not inherit it. In
     /// the process of the server itself, the server's copy is taken over. A descriptor that something in this process has
-    /// opened for itself is refused. A descriptor that is refused stays open.
+    /// opened for itself is refused. A descriptor that is refused stays open. One that was opened here and then made
+    /// inheritable by other means than dotpipe's cannot be told from an inherited one, and is taken from its owner.
     ///
     /// # Errors
     ///
@@ -68,7 +69,7 @@ impl AnonymousPipeClientStream {
             Ok(Adopted::Unfit(error)) => Err(error.attempted(attempt())),
             Ok(Adopted::NotOpen) => Err(Error::new(ErrorKind::UnauthorizedAccess, "Access to the path is denied.")
                 .attempted(attempt())
-                .advice("This process has inherited no such handle. The parent must make it inheritable, and keep its copy until the child has started.")),
+                .advice(format!("No handle {number} is open in this process: it has inherited none of that number. The parent must make it inheritable, and keep its copy until the child has started."))),
             Ok(Adopted::OwnedHere) => Err(Error::argument(PARAMETER, "Handle has been disposed or is invalid.")
                 .attempted(attempt())
                 .advice("It was not inherited: something in this process has opened it.")),

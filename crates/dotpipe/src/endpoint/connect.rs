@@ -23,8 +23,11 @@ pub(crate) enum ServerPolicy {
 
 /// How long the kernel waits for room in a full queue before the caller looks whether it was cancelled.
 const QUEUE_SLICE: Duration = Duration::from_millis(50);
-/// How long to wait before another look at a name that gives no news: a socket without a listener, a folder that cannot be watched.
+/// How long to wait before another look at a name that gives no news: in a folder that cannot be watched, and while a socket
+/// that has just appeared may be about to listen.
 const LOOK_AGAIN: Duration = Duration::from_millis(8);
+/// How often to look again after news. .NET servers bind first and listen a moment later, which nothing tells.
+const LOOKS_AFTER_NEWS: u32 = 64;
 /// How long to trust the news of a watched folder, which the system may lose.
 const TRUST_WATCH: Duration = Duration::from_secs(1);
 
@@ -42,7 +45,7 @@ pub(crate) fn connect(
     ended: impl Fn() -> Result<()>,
 ) -> Result<OwnedFd> {
     let failed = |error| refused_by_system(path, error);
-    let mut watch = None;
+    let mut watch: Option<Watching> = None;
     loop {
         ended()?;
         control.check()?;
@@ -64,45 +67,59 @@ pub(crate) fn connect(
         if deadline.has_passed() {
             return Err(too_late(path, why));
         }
-        if why != Connecting::Missing {
-            pause(control, None, deadline, LOOK_AGAIN, &ended)?;
-        } else if let Some(watching) = &watch {
-            let Watching(folder) = watching;
-            let pause_length = if folder.is_some() { TRUST_WATCH } else { LOOK_AGAIN };
-            pause(control, folder.as_ref(), deadline, pause_length, &ended)?;
-        } else {
+        match &mut watch {
+            Some(watching) => {
+                if !watching.wait_for_news(why, control, deadline, &ended)? {
+                    watch = None;
+                }
+            }
             // The name may have appeared before the watch began: look once more before waiting.
-            watch = Some(Watching::beside(path));
+            None => watch = Some(Watching::beside(path)),
         }
     }
 }
 
-/// News of the folder in which a name is awaited; nothing where the folder is missing or cannot be watched.
-struct Watching(Option<Watch>);
+/// Waits for news of the folder in which a name is awaited.
+struct Watching {
+    /// `None` where the folder is missing or cannot be watched.
+    folder: Option<Watch>,
+    /// How often yet to look at a socket that nobody listens to, although there is no news.
+    looks: u32,
+}
 
 impl Watching {
     fn beside(path: &Path) -> Self {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        Self(Watch::for_new_files(folder.unwrap_or_else(|| Path::new("."))).ok())
+        Self {
+            folder: Watch::for_new_files(folder.unwrap_or_else(|| Path::new("."))).ok(),
+            looks: LOOKS_AFTER_NEWS,
+        }
     }
-}
 
-fn pause(
-    control: &Control,
-    watch: Option<&Watch>,
-    deadline: Deadline,
-    longest: Duration,
-    ended: &impl Fn() -> Result<()>,
-) -> Result<()> {
-    let until = Deadline::after(deadline.remaining_within(longest));
-    let woken = match watch {
-        Some(watch) => control.wait(&[Interest::readable(watch.as_fd())], until, || ended().is_ok())?,
-        None => control.wait(&[], until, || ended().is_ok())?,
-    };
-    if let (Woken::Look, Some(watch)) = (woken, watch) {
-        watch.clear();
+    /// `false` if the folder that was watched is no longer at its place.
+    fn wait_for_news(
+        &mut self,
+        why: Connecting,
+        control: &Control,
+        deadline: Deadline,
+        ended: &impl Fn() -> Result<()>,
+    ) -> Result<bool> {
+        let about_to_listen = why == Connecting::Refused && self.looks > 0;
+        let (interest, longest) = match &self.folder {
+            Some(folder) if !about_to_listen => (Some(Interest::readable(folder.as_fd())), TRUST_WATCH),
+            _ => (None, LOOK_AGAIN),
+        };
+        self.looks = self.looks.saturating_sub(1);
+        let until = Deadline::after(deadline.remaining_within(longest));
+        let woken = control.wait(interest.as_slice(), until, || ended().is_ok())?;
+        match (woken, &self.folder) {
+            (Woken::Look, Some(folder)) if interest.is_some() => {
+                self.looks = LOOKS_AFTER_NEWS;
+                Ok(folder.clear())
+            }
+            _ => Ok(true),
+        }
     }
-    Ok(())
 }
 
 fn check_server(path: &Path, policy: ServerPolicy, socket: &OwnedFd) -> Result<()> {

@@ -34,13 +34,8 @@ impl PrivateFolder {
         };
         let path = parent.join(format!("{NAME_PREFIX}{}", sys::effective_uid()));
         let failed = |error: std::io::Error| {
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
-            let failed = Error::system("making the private folder", &path, error);
-            if missing {
-                failed.advice("The folder of the pipe does not exist: make it, or set TMPDIR to one that does.")
-            } else {
-                failed
-            }
+            let advice = why_none_in(parent, &error);
+            Error::system("making the private folder", &path, error).advice(advice)
         };
         if sys::is_unmapped(sys::effective_uid()) {
             return Err(nobodys(&path));
@@ -137,6 +132,25 @@ impl PrivateFolder {
     }
 }
 
+/// What is wrong with the folder of a pipe, in which no private folder can be made or opened, and what to do; nothing if
+/// the error says it all.
+fn why_none_in(parent: &Path, error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    let what = match error.kind() {
+        ErrorKind::NotFound if !parent.exists() => {
+            return "The folder of the pipe does not exist: make it, or set TMPDIR to one that does.".to_owned();
+        }
+        ErrorKind::NotADirectory => "is not a folder",
+        ErrorKind::PermissionDenied => "is no place where this user may make files",
+        ErrorKind::NotFound | ErrorKind::ReadOnlyFilesystem => "is no place where files can be made",
+        _ => return String::new(),
+    };
+    format!(
+        "{} {what}: set TMPDIR to a folder of your own, or give the path of a socket in one.",
+        printable(parent.as_os_str())
+    )
+}
+
 fn lock_name(socket_file: &OsStr) -> Result<String> {
     // A lock's name is text; bytes that are none are told apart by their escapes.
     let name = match socket_file.to_str() {
@@ -180,4 +194,52 @@ fn not_private(path: &Path, entry: &Entry) -> Error {
     Error::new(ErrorKind::UnauthorizedAccess, format!("Access to the path '{shown}' is denied."))
         .attempted_on("checking that this folder is private:", path)
         .advice(format!("{why} dotpipe keeps the locks of this user's pipes there: have it removed, or set TMPDIR to a folder of your own."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_used_is_told_with_the_reason() {
+        let told = |socket: &str| {
+            let error = PrivateFolder::beside(Path::new(socket)).unwrap_err();
+            (error.kind(), error.to_string())
+        };
+        for (socket, text) in [
+            ("/etc/passwd/p", "/etc/passwd is not a folder: set TMPDIR to"),
+            (
+                "/no/such/p",
+                "The folder of the pipe does not exist: make it, or set TMPDIR to",
+            ),
+        ] {
+            let (kind, told) = told(socket);
+            assert_eq!(kind, ErrorKind::Io, "{told}");
+            assert!(told.contains(text), "{told}");
+        }
+        // It says "no such file" of a folder that is there.
+        let (_, told) = told("/proc/p");
+        assert!(told.contains("/proc is no place where"), "{told}");
+    }
+
+    #[test]
+    fn each_refusal_of_the_system_gets_its_advice() {
+        let folder = std::env::temp_dir();
+        let told = |number| why_none_in(&folder, &std::io::Error::from_raw_os_error(number));
+        for number in [libc::EACCES, libc::EPERM] {
+            assert!(
+                told(number).contains("this user may make files: set TMPDIR"),
+                "{}",
+                told(number)
+            );
+        }
+        for number in [libc::ENOENT, libc::EROFS] {
+            assert!(
+                told(number).contains("files can be made: set TMPDIR"),
+                "{}",
+                told(number)
+            );
+        }
+        assert_eq!(told(libc::ENOSPC), "");
+    }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Accepted {
     pub(crate) socket: OwnedFd,
 }
 
+/// How long after a socket was removed the one who did it may put another there, and be named for it.
+const LATEST_THIEF: Duration = Duration::from_millis(500);
 /// How many queued clients that cannot be served are passed over once the time is over.
 const PASSED_OVER_LATE: usize = 128;
 
@@ -142,7 +144,7 @@ impl Listener {
     fn wait(&self, control: &Arc<Control>, deadline: Deadline, ended: &impl Fn() -> Result<()>) -> Result<()> {
         let _waiting = Waiting::among(&self.waiting, control);
         let still = || ended().is_ok();
-        self.check_name(control, ended)?;
+        self.check_name(control, deadline, ended)?;
         let listening = Interest::readable(self.socket.as_fd());
         match &self.removal {
             Some(removal) => {
@@ -150,7 +152,7 @@ impl Listener {
                 if control.wait(&interests, deadline, still)? == Woken::Look {
                     // All instances share this news. Whoever takes it looks at once, and tells the others if the name is lost.
                     removal.clear();
-                    self.check_name(control, ended)?;
+                    self.check_name(control, deadline, ended)?;
                 }
             }
             None => {
@@ -168,34 +170,24 @@ impl Listener {
         if gone && !matches!(sys::receive_peek(socket.as_fd(), &mut [0]), Ok(1..)) {
             return Ok(false);
         }
-        if self.security.allows(&Peer::of(socket.as_fd()).map_err(failed)?) {
-            return Ok(true);
-        }
-        // Closing with bytes unread would reset the connection, where the stranger should see a plain end.
-        let mut unread = [0; 4096];
-        for _ in 0..64 {
-            if !matches!(sys::receive(socket.as_fd(), &mut unread), Ok(1..)) {
-                break;
-            }
-        }
-        Ok(false)
+        // What a stranger has written already stays unread, so that closing resets its connection: its writes and its
+        // drain fail, where reading them would have told it that somebody had taken what it sent.
+        Ok(self.security.allows(&Peer::of(socket.as_fd()).map_err(failed)?))
     }
 
     /// Fails if the public path is no longer this socket's.
-    fn check_name(&self, control: &Control, ended: &impl Fn() -> Result<()>) -> Result<()> {
+    fn check_name(&self, control: &Control, deadline: Deadline, ended: &impl Fn() -> Result<()>) -> Result<()> {
         if self.has_name() {
             return Ok(());
         }
         for other in lock(&self.waiting).iter() {
             other.wake();
         }
-        // .NET removes a socket before it makes its own: a moment later one sees who it was.
-        let mut look_again = Backoff::new(Duration::from_millis(1), Duration::from_millis(16));
-        for _ in 0..5 {
-            if !matches!(sys::entry(&self.path), Ok(None)) {
-                break;
-            }
-            look_again.wait(control, Deadline::NEVER, || ended().is_ok())?;
+        // .NET removes a socket, loads what it needs to make one, and makes its own: only then one sees who it was.
+        let mut look_again = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
+        let patience = Deadline::after(deadline.remaining_within(LATEST_THIEF));
+        while matches!(sys::entry(&self.path), Ok(None)) && !patience.has_passed() {
+            look_again.wait(control, patience, || ended().is_ok())?;
             // Closing the stream removes the socket, too, and is no loss.
             ended()?;
         }
@@ -258,7 +250,7 @@ impl Listener {
         let ours = folder.id_of(&aside).is_ok_and(|id| id == Some(self.file));
         // Somebody replaced the file in between: theirs goes back, unless somebody else has taken the path since then.
         if ours || sys::publish(folder.fd(), &aside, &self.path).is_err() {
-            let _ = sys::remove_in(folder.fd(), &aside);
+            let _ = sys::remove_socket_in(folder.fd(), &aside);
         }
     }
 }

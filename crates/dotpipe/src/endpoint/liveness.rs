@@ -32,6 +32,12 @@ pub(super) fn liveness(path: &Path, there: &Entry) -> Result<Liveness> {
         }
         // Gone meanwhile: the caller looks again.
         Ok(Connecting::Missing) => Ok(Liveness::Dead),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(Error::system("looking whether a server lives at", path, error).advice(format!(
+                "The socket there belongs to {}. Only they and root can tell whether somebody serves it, and remove it if not.",
+                user_for_text(there.owner)
+            )))
+        }
         Ok(Connecting::QueueFull) | Err(_) => Ok(Liveness::Live(owner_of(path, there, None))),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::split::{self, ReadHalf, WriteHalf};
 use crate::connection::{Ended, Way};
 use crate::endpoint::{Instance, Instances};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::identity::ClientIdentity;
 use crate::name::PipeName;
 use crate::options::{HandleInheritability, PipeDirection, PipeOptions, PipeTransmissionMode, check_buffer_size};
@@ -163,7 +163,9 @@ impl NamedPipeServerBuilder {
                     .advice("Use PipeTransmissionMode::Byte."),
             );
         }
-        let path = name.socket_path()?;
+        // A server must find its socket again after the process has changed its folder.
+        let path = std::path::absolute(name.socket_path()?)
+            .map_err(|error| Error::new(ErrorKind::Io, "The current folder cannot be told.").with_source(error))?;
         let first = self.options.contains(PipeOptions::FIRST_PIPE_INSTANCE);
         let instance = Instance::create(
             &path,

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use crate::connection::{Connection, Way};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::stream::PipeStream;
 
 /// The reading half of a split stream. Both halves together keep the stream; the last to go drops it.
@@ -78,17 +78,13 @@ impl<S> Read for ReadHalf<S> {
     }
 }
 
-impl<S> Write for WriteHalf<S> {
+impl<S: AsRef<PipeStream>> Write for WriteHalf<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(self.connection.write(bytes)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.connection.is_broken() {
-            Err(Error::broken().attempted_on("flushing", self.connection.path()).into())
-        } else {
-            Ok(())
-        }
+        (*self.stream).as_ref().check_flush()
     }
 }
 

@@ -12,7 +12,7 @@ use dotpipe_testkit::limit;
 use crate::pairs::{ANONYMOUS, NAMED, each_flow, each_flow_of_all};
 use crate::streams::fill_up;
 use crate::support::{
-    Pending, Place, SHORT, connected, connected_with, fails, fails_saying, join, passes, pattern, read_byte,
+    Pending, Place, SHORT, at_once, connected, connected_with, fails, fails_saying, join, passes, pattern, read_byte,
 };
 use PipeDirection::{In, InOut, Out};
 
@@ -28,7 +28,7 @@ fn c094_a_pending_connect_is_cancelled_and_so_is_the_next() {
     let pending = Pending::blocked("connect to a missing server", move || connecting.connect());
     canceller.cancel();
     fails_saying(pending.result(), ErrorKind::Canceled, CANCELED);
-    fails(client.connect(), ErrorKind::Canceled);
+    fails(at_once(&client, || client.connect()), ErrorKind::Canceled);
     fails(client.connect_timeout(limit()), ErrorKind::Canceled);
 
     canceller.reset();
@@ -58,7 +58,7 @@ fn c126_a_wait_for_a_connection_is_cancelled_and_so_is_the_next() {
         let pending = waiting(true);
         canceller.cancel();
         fails_saying(pending.result(), ErrorKind::Canceled, CANCELED);
-        fails(server.wait_for_connection(), ErrorKind::Canceled);
+        fails(at_once(&server, || server.wait_for_connection()), ErrorKind::Canceled);
 
         canceller.reset();
         let pending = waiting(false);
@@ -153,7 +153,10 @@ fn c144_closing_one_of_two_waiting_instances_leaves_the_next_client_to_the_other
     let (first_waits, second_waits) = (wait(&first), wait(&second));
     first.close();
     fails_saying(first_waits.result(), ErrorKind::ObjectDisposed, CLOSED);
-    fails(first.wait_for_connection(), ErrorKind::ObjectDisposed);
+    fails(
+        at_once(&first, || first.wait_for_connection()),
+        ErrorKind::ObjectDisposed,
+    );
     fails(read_byte(&*first), ErrorKind::ObjectDisposed);
     fails((&*first).write(b"x"), ErrorKind::ObjectDisposed);
     fails(first.get_impersonation_user_name(), ErrorKind::ObjectDisposed);

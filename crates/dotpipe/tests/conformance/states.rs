@@ -8,7 +8,7 @@ use dotpipe::{
 };
 use dotpipe_testkit::limit;
 
-use crate::support::{Place, connected, connected_with, fails, fails_saying, join, passes, read_byte};
+use crate::support::{Place, at_once, connected, connected_with, fails, fails_saying, join, passes, read_byte};
 use PipeDirection::{In, InOut, Out};
 
 const NOT_YET: &str = "Pipe hasn't been connected yet.";
@@ -50,7 +50,11 @@ fn c122_cloned_server_acts_as_original() {
 #[test]
 fn c125_waiting_while_connected_is_an_invalid_operation() {
     let (server, _client, _place) = connected();
-    fails_saying(server.wait_for_connection(), ErrorKind::InvalidOperation, CONNECTED);
+    fails_saying(
+        at_once(&server, || server.wait_for_connection()),
+        ErrorKind::InvalidOperation,
+        CONNECTED,
+    );
     fails_saying(
         server.wait_for_connection_timeout(Duration::ZERO),
         ErrorKind::InvalidOperation,
@@ -64,7 +68,11 @@ fn c129_a_disconnected_server_can_only_wait_again() {
         let (server, _client, _place) = connected_with(direction, client);
         let messages = "ReadMode is not of PipeTransmissionMode.Message.";
         fails_saying(server.is_message_complete(), ErrorKind::InvalidOperation, messages);
-        fails_saying(server.wait_for_connection(), ErrorKind::InvalidOperation, CONNECTED);
+        fails_saying(
+            at_once(&server, || server.wait_for_connection()),
+            ErrorKind::InvalidOperation,
+            CONNECTED,
+        );
         server.disconnect().unwrap();
 
         let already = "Already in a disconnected state.";
@@ -107,7 +115,11 @@ fn c131_c213_a_server_whose_client_has_gone_still_counts_as_connected() {
         let (server, client, _place) = connected_with(direction, client);
         drop(client);
         assert!(server.is_connected());
-        fails_saying(server.wait_for_connection(), ErrorKind::InvalidOperation, CONNECTED);
+        fails_saying(
+            at_once(&server, || server.wait_for_connection()),
+            ErrorKind::InvalidOperation,
+            CONNECTED,
+        );
         fails_saying(
             server.wait_for_connection_timeout(limit()),
             ErrorKind::InvalidOperation,
@@ -171,7 +183,7 @@ fn c134_a_closed_server_says_so() {
         fails_saying(server.disconnect(), disposed, CLOSED);
         fails_saying(server.get_impersonation_user_name(), disposed, CLOSED);
         fails_saying(server.run_as_client(|| ()), disposed, CLOSED);
-        fails_saying(server.wait_for_connection(), disposed, CLOSED);
+        fails_saying(at_once(&server, || server.wait_for_connection()), disposed, CLOSED);
         fails_saying(server.wait_for_connection_timeout(limit()), disposed, CLOSED);
     }
 }
@@ -181,7 +193,7 @@ fn c135_a_closed_client_says_so() {
     let (_server, client, place) = connected();
     for client in [client, NamedPipeClientStream::new(place.name()).unwrap()] {
         client.close();
-        fails_saying(client.connect(), ErrorKind::ObjectDisposed, CLOSED);
+        fails_saying(at_once(&client, || client.connect()), ErrorKind::ObjectDisposed, CLOSED);
         fails_saying(client.connect_timeout(limit()), ErrorKind::ObjectDisposed, CLOSED);
         fails_saying(client.number_of_server_instances(), ErrorKind::ObjectDisposed, CLOSED);
     }
@@ -283,7 +295,11 @@ fn m12_a_broken_server_reads_the_end_and_can_be_disconnected() {
     let (server, _, place) = broken_server();
     fails_saying((&server).write(b"x"), ErrorKind::Broken, BROKEN);
     fails_saying((&server).flush(), ErrorKind::Broken, BROKEN);
-    fails_saying(server.wait_for_connection(), ErrorKind::Broken, BROKEN);
+    fails_saying(
+        at_once(&server, || server.wait_for_connection()),
+        ErrorKind::Broken,
+        BROKEN,
+    );
     fails_saying(server.get_impersonation_user_name(), ErrorKind::Broken, BROKEN);
     assert_eq!(read_byte(&server).unwrap(), None);
     server.disconnect().unwrap();

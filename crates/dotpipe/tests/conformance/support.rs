@@ -4,11 +4,11 @@ use std::any::Any;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use dotpipe::{Error, ErrorKind, NamedPipeClientStream, NamedPipeServerStream, PipeDirection};
+use dotpipe::{Error, ErrorKind, NamedPipeClientStream, NamedPipeServerStream, PipeDirection, PipeStream};
 use dotpipe_testkit::{TempDir, eventually, limit, pipe_folder};
 
 /// A folder of a test's own, and rooted names of pipes in it.
@@ -144,6 +144,21 @@ impl<T: Send + 'static> Pending<T> {
             Err(_) => panic!("after {:?} still not ended: {}", limit(), self.what),
         }
     }
+}
+
+/// Makes a call that must not wait. One that waits all the same is cancelled in the end, so that its test fails.
+pub(crate) fn at_once<T>(stream: &PipeStream, call: impl FnOnce() -> T) -> T {
+    let canceller = stream.canceller();
+    let (done, ended) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        if ended.recv_timeout(limit()) == Err(RecvTimeoutError::Timeout) {
+            canceller.cancel();
+        }
+    });
+    let result = call();
+    drop(done);
+    watchdog.join().expect("the watchdog does not panic");
+    result
 }
 
 /// Whether a thread, named as `PID/task/TID`, waits in the kernel (`proc_pid_stat(5)`).

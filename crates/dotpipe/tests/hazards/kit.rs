@@ -141,28 +141,20 @@ impl<T: Send + 'static> Pending<T> {
         pending
     }
 
-    /// Whether the thread waits in poll, a futex or connect: the state S alone could be a page fault or a lock of the allocator.
+    /// Whether the thread waits in one of the calls that may: the state S alone could be a page fault or a lock of the allocator.
     fn sleeps(&self) -> bool {
         let Ok(stat) = std::fs::read_to_string(format!("/proc/self/task/{}/stat", self.tid)) else {
             // The thread is over: the call did not wait, and its result tells why.
             return true;
         };
         let asleep = stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'));
-        // poll, ppoll, futex, connect.
         let call = std::fs::read_to_string(format!("/proc/self/task/{}/syscall", self.tid)).unwrap_or_default();
         let number = call
             .split(' ')
             .next()
             .and_then(|number| number.parse().ok())
             .unwrap_or(-1);
-        asleep
-            && [
-                libc_numbers::POLL,
-                libc_numbers::PPOLL,
-                libc_numbers::FUTEX,
-                libc_numbers::CONNECT,
-            ]
-            .contains(&number)
+        asleep && CALLS_THAT_WAIT.contains(&number)
     }
 
     /// What the call returned, once it has.
@@ -177,22 +169,9 @@ impl<T: Send + 'static> Pending<T> {
     }
 }
 
-/// The numbers of the calls in which a thread may wait.
-mod libc_numbers {
-    #[cfg(target_arch = "x86_64")]
-    pub(super) const POLL: i64 = 7;
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) const POLL: i64 = -2;
-    #[cfg(target_arch = "x86_64")]
-    pub(super) const PPOLL: i64 = 271;
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) const PPOLL: i64 = 73;
-    #[cfg(target_arch = "x86_64")]
-    pub(super) const FUTEX: i64 = 202;
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) const FUTEX: i64 = 98;
-    #[cfg(target_arch = "x86_64")]
-    pub(super) const CONNECT: i64 = 42;
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) const CONNECT: i64 = 203;
-}
+/// The numbers of the calls in which a thread may wait: read, write, poll, connect, sendto, recvfrom, futex, ppoll.
+#[cfg(target_arch = "x86_64")]
+const CALLS_THAT_WAIT: [i64; 8] = [0, 1, 7, 42, 44, 45, 202, 271];
+/// The numbers of the calls in which a thread may wait: read, write, ppoll, futex, connect, sendto, recvfrom.
+#[cfg(not(target_arch = "x86_64"))]
+const CALLS_THAT_WAIT: [i64; 7] = [63, 64, 73, 98, 203, 206, 207];

@@ -1,8 +1,11 @@
 //! Anonymous pipes of the kernel, and descriptors that another process left to this one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
+
+use super::FileId;
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
@@ -161,12 +164,32 @@ pub(crate) fn is_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(rustix::fs::fcntl_getfl(fd)?.contains(OFlags::NONBLOCK))
 }
 
+/// Sets whether children inherit a descriptor that this process owns.
 pub(crate) fn set_inheritable(fd: BorrowedFd<'_>, inheritable: bool) -> io::Result<()> {
-    let flags = if inheritable {
-        FdFlags::empty()
-    } else {
-        FdFlags::CLOEXEC
-    };
+    if inheritable {
+        let id = super::id_of_descriptor(fd)?;
+        OWN_INHERITABLE
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(fd.as_raw_fd(), id);
+    }
+    set_close_on_exec(fd, !inheritable)
+}
+
+/// The descriptors that this process has made inheritable itself, by number. One that another process left here looks the
+/// same, but has no owner yet. An entry whose number stands for another file by now says nothing.
+static OWN_INHERITABLE: Mutex<BTreeMap<RawFd, FileId>> = Mutex::new(BTreeMap::new());
+
+fn is_own_inheritable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let known = OWN_INHERITABLE.lock().unwrap_or_else(PoisonError::into_inner);
+    match known.get(&fd.as_raw_fd()) {
+        Some(&id) => Ok(id == super::id_of_descriptor(fd)?),
+        None => Ok(false),
+    }
+}
+
+fn set_close_on_exec(fd: BorrowedFd<'_>, close: bool) -> io::Result<()> {
+    let flags = if close { FdFlags::CLOEXEC } else { FdFlags::empty() };
     Ok(rustix::io::fcntl_setfd(fd, flags)?)
 }
 
@@ -187,7 +210,7 @@ pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 pub(crate) enum Adopted<E> {
     Descriptor(OwnedFd),
     NotOpen,
-    /// Open, but closed on exec: this process opened it itself, so that somebody here owns it.
+    /// Open, but closed on exec or made inheritable here: this process opened it itself, so that somebody here owns it.
     OwnedHere,
     /// Open and inherited, but the caller has no use for it. It stays as it is.
     Unfit(E),
@@ -211,6 +234,7 @@ pub(crate) fn adopt<E>(number: RawFd, fits: impl FnOnce(BorrowedFd<'_>) -> Resul
         Err(Errno::BADF) => return Ok(Adopted::NotOpen),
         Err(error) => return Err(error.into()),
         Ok(flags) if flags.contains(FdFlags::CLOEXEC) => return Ok(Adopted::OwnedHere),
+        Ok(_) if is_own_inheritable(borrowed)? => return Ok(Adopted::OwnedHere),
         Ok(_) => {}
     }
     if let Err(unfit) = fits(borrowed) {
@@ -219,7 +243,7 @@ pub(crate) fn adopt<E>(number: RawFd, fits: impl FnOnce(BorrowedFd<'_>) -> Resul
     if number <= 2 {
         return Ok(Adopted::Descriptor(rustix::io::fcntl_dupfd_cloexec(borrowed, 3)?));
     }
-    set_inheritable(borrowed, false)?;
+    set_close_on_exec(borrowed, true)?;
     // SAFETY: the descriptor is open, and nothing in this process owned it: it came through exec and was not taken before.
     Ok(Adopted::Descriptor(unsafe { OwnedFd::from_raw_fd(number) }))
 }

@@ -57,6 +57,11 @@ fn entry_of(stat: &rustix::fs::Stat) -> Entry {
     }
 }
 
+/// What identifies the file, pipe or socket that a descriptor stands for.
+pub(crate) fn id_of_descriptor(fd: BorrowedFd<'_>) -> io::Result<FileId> {
+    Ok(entry_of(&rustix::fs::fstat(fd)?).id)
+}
+
 /// What is at a path; `None` if nothing is.
 pub(crate) fn entry(path: &Path) -> io::Result<Option<Entry>> {
     found(rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW))
@@ -160,7 +165,7 @@ pub(crate) fn exchange(folder: BorrowedFd<'_>, name: &str, path: &Path) -> io::R
     if let Err(error) = publish(folder, name, path) {
         // Back again, or out of the way if the path has been taken meanwhile.
         if publish(folder, &aside, path).is_err() {
-            remove_in(folder, &aside)?;
+            remove_socket_in(folder, &aside)?;
         }
         return Err(error);
     }
@@ -176,6 +181,14 @@ pub(crate) fn remove_in(folder: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// As [`remove_in`], for what a stranger may have put there: anything but a socket stays.
+pub(crate) fn remove_socket_in(folder: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    match entry_in(folder, name)? {
+        Some(there) if there.kind == EntryKind::Socket => remove_in(folder, name),
+        _ => Ok(()),
     }
 }
 
