@@ -1,6 +1,5 @@
 //! The four examples, as a reader of the C# article would run them.
 
-#![cfg(unix)]
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -15,7 +14,9 @@ fn example(name: &str, folder: &Path) -> Command {
         .parent()
         .and_then(Path::parent)
         .expect("a test is in target/PROFILE/deps");
-    let program: PathBuf = target.join("examples").join(name);
+    let program: PathBuf = target
+        .join("examples")
+        .join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(
         program.is_file(),
         "{} is missing: cargo build -p dotpipe --examples",
@@ -82,6 +83,7 @@ fn two_strangers() {
     );
 }
 
+#[cfg(unix)]
 #[test]
 fn a_client_that_leaves_ends_the_server() {
     let folder = pipe_folder();
