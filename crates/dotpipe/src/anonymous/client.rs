@@ -82,9 +82,9 @@ impl AnonymousPipeClientStream {
     ///
     /// NotSupported for [`InOut`](PipeDirection::InOut), Io for a descriptor that is neither a pipe nor a Unix stream
     /// socket, Argument for the wrong end of a pipe.
-    pub fn from_fd(direction: PipeDirection, fd: OwnedDescriptor) -> Result<Self> {
+    pub fn from_handle(direction: PipeDirection, handle: OwnedDescriptor) -> Result<Self> {
         super::check_direction(direction)?;
-        Self::over(direction, fd, "safePipeHandle")
+        Self::over(direction, handle, "safePipeHandle")
     }
 
     fn over(direction: PipeDirection, fd: OwnedDescriptor, parameter: &'static str) -> Result<Self> {

@@ -114,7 +114,7 @@ fn c011_no_client_goes_both_ways_whatever_its_handle() {
         fails_saying(made, ErrorKind::NotSupported, ONE_WAY);
     }
     fails(
-        AnonymousPipeClientStream::from_fd(InOut, null()),
+        AnonymousPipeClientStream::from_handle(InOut, null()),
         ErrorKind::NotSupported,
     );
 }
@@ -157,7 +157,7 @@ fn c017_cloned_client_acts_as_original() {
     for direction in DIRECTIONS {
         let (server, original) = pair(direction);
         let handle = original.as_fd().try_clone_to_owned().unwrap();
-        let client = AnonymousPipeClientStream::from_fd(direction.opposite(), handle).unwrap();
+        let client = AnonymousPipeClientStream::from_handle(direction.opposite(), handle).unwrap();
         drop(original);
         match direction {
             In => passes(5, &client, &server),
@@ -291,7 +291,7 @@ fn m34_a_dropped_server_closes_its_client_handle_inheritable_or_not() {
     for inheritability in [HandleInheritability::None, HandleInheritability::Inheritable] {
         let server = AnonymousPipeServerStream::with_inheritability(In, inheritability).unwrap();
         let exposed = server.get_client_handle_as_string();
-        let reader = AnonymousPipeClientStream::from_fd(In, server.as_fd().try_clone_to_owned().unwrap()).unwrap();
+        let reader = AnonymousPipeClientStream::from_handle(In, server.as_fd().try_clone_to_owned().unwrap()).unwrap();
         reader.set_read_timeout(Some(limit()));
         drop(server);
         // Only the client handle could still keep the pipe open. Its number may have been given to another test's file.
@@ -325,7 +325,7 @@ fn m36_the_wrong_end_of_a_pipe_is_refused_when_the_stream_is_made() {
     for direction in DIRECTIONS {
         let server = AnonymousPipeServerStream::new(direction).unwrap();
         let handle = server.client_safe_pipe_handle().unwrap();
-        let made = AnonymousPipeClientStream::from_fd(direction, handle);
+        let made = AnonymousPipeClientStream::from_handle(direction, handle);
         refuses(made, ErrorKind::Argument, "safePipeHandle");
         let handles = [
             server.client_safe_pipe_handle().unwrap(),

@@ -118,7 +118,7 @@ fn no_pipe() {
         says(&error.to_string(), "neither a pipe nor a Unix stream socket");
         assert_eq!(fcntl_getfd(fd).unwrap(), FdFlags::empty(), "it was touched");
         error_of(
-            AnonymousPipeClientStream::from_fd(PipeDirection::In, fd.try_clone().unwrap()),
+            AnonymousPipeClientStream::from_handle(PipeDirection::In, fd.try_clone().unwrap()),
             ErrorKind::Io,
         );
     }
