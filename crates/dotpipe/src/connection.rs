@@ -111,7 +111,9 @@ impl Connection {
     #[inline]
     pub(crate) fn read_alone(&self, buffer: &mut [u8]) -> Result<usize> {
         if self.control.only_the_pipe_ends(&self.control.reading) {
-            self.read_until(buffer, None, Transport::read_waiting)
+            // Nobody else can have ended the connection, nor cancelled the call.
+            self.check_direction(Way::Reading)?;
+            self.take(buffer, None, Transport::read_waiting)
         } else {
             self.read(buffer)
         }
@@ -128,21 +130,32 @@ impl Connection {
     #[inline]
     pub(crate) fn write_alone(&self, bytes: &[u8]) -> Result<usize> {
         if self.control.only_the_pipe_ends(&self.control.writing) {
-            self.write_until(bytes, None, Transport::write_waiting)
+            self.check_direction(Way::Writing)?;
+            self.check_broken()?;
+            self.give(bytes, None, Transport::write_waiting)
         } else {
             self.write(bytes)
         }
     }
 
+    fn read_until(
+        &self,
+        buffer: &mut [u8],
+        deadline: Option<Deadline>,
+        attempt: impl Fn(&Transport, &mut [u8]) -> io::Result<usize>,
+    ) -> Result<usize> {
+        self.check(Way::Reading)?;
+        self.take(buffer, deadline, attempt)
+    }
+
     /// The clock is asked only when there is something to wait for: a deadline of `None` starts the limit then.
     #[inline]
-    fn read_until(
+    fn take(
         &self,
         buffer: &mut [u8],
         mut deadline: Option<Deadline>,
         attempt: impl Fn(&Transport, &mut [u8]) -> io::Result<usize>,
     ) -> Result<usize> {
-        self.check(Way::Reading)?;
         if buffer.is_empty() {
             return Ok(0);
         }
@@ -164,14 +177,23 @@ impl Connection {
         }
     }
 
-    #[inline]
     fn write_until(
+        &self,
+        bytes: &[u8],
+        deadline: Option<Deadline>,
+        attempt: impl Fn(&Transport, &[u8]) -> io::Result<usize>,
+    ) -> Result<usize> {
+        self.check(Way::Writing)?;
+        self.give(bytes, deadline, attempt)
+    }
+
+    #[inline]
+    fn give(
         &self,
         bytes: &[u8],
         mut deadline: Option<Deadline>,
         attempt: impl Fn(&Transport, &[u8]) -> io::Result<usize>,
     ) -> Result<usize> {
-        self.check(Way::Writing)?;
         // What the transport has taken, and how much of that has certainly gone out.
         let (mut written, mut settled) = (0, 0);
         loop {
@@ -346,10 +368,20 @@ impl Connection {
         self.check_direction(way)?;
         self.check_ended()?;
         self.control.check()?;
-        if way == Way::Writing && self.is_broken() {
-            return Err(Error::broken().attempted_on("writing to", &self.path));
+        if way == Way::Writing {
+            self.check_broken()
+        } else {
+            Ok(())
         }
-        Ok(())
+    }
+
+    #[inline]
+    fn check_broken(&self) -> Result<()> {
+        if self.is_broken() {
+            Err(Error::broken().attempted_on("writing to", &self.path))
+        } else {
+            Ok(())
+        }
     }
 
     /// Fails for a direction that the stream does not have.

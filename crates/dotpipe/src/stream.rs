@@ -349,14 +349,24 @@ impl PipeStream {
 
     #[inline]
     pub(crate) fn read_exclusive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        check_direction(self.direction, Way::Reading)?;
-        Ok(self.connection_mut()?.read_alone(buffer)?)
+        match self.connection_mut() {
+            Ok(connection) => Ok(connection.read_alone(buffer)?),
+            Err(error) => Err(check_direction(self.direction, Way::Reading)
+                .err()
+                .unwrap_or(error)
+                .into()),
+        }
     }
 
     #[inline]
     pub(crate) fn write_exclusive(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        check_direction(self.direction, Way::Writing)?;
-        Ok(self.connection_mut()?.write_alone(bytes)?)
+        match self.connection_mut() {
+            Ok(connection) => Ok(connection.write_alone(bytes)?),
+            Err(error) => Err(check_direction(self.direction, Way::Writing)
+                .err()
+                .unwrap_or(error)
+                .into()),
+        }
     }
 
     fn read_shared(&self, buffer: &mut [u8]) -> io::Result<usize> {
