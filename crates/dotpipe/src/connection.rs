@@ -18,16 +18,18 @@ use crate::wait::{Backoff, Control, Deadline, Side, Turn, Woken};
 
 /// A connected pipe. Threads may share it; a direction's calls are put in order by the caller, with [`Connection::turn`] or by owning it alone.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Connection {
-    transport: Transport,
+    // As in `PipeStream`, what each call needs comes first.
     direction: PipeDirection,
-    control: Arc<Control>,
-    /// Where this connection was made, for the texts of errors.
-    path: PathBuf,
     /// A write has failed, or what was written will never be read.
     broken: AtomicBool,
     /// Why this side ended the connection, an [`Ended`].
     ended: AtomicU8,
+    transport: Transport,
+    control: Arc<Control>,
+    /// Where this connection was made, for the texts of errors.
+    path: PathBuf,
 }
 
 /// Why this side ended a connection.
@@ -106,17 +108,13 @@ impl Connection {
 
     /// As [`read`](Self::read), for a caller that owns the stream, so that no other thread can reach it meanwhile.
     ///
-    /// Then nothing has to end the wait but the pipe itself, unless a limit or a canceller was set up before, and the
-    /// wait can be left to the system call.
+    /// The caller has also seen to it that no limit and no canceller was set up before. Then nothing has to end the wait but
+    /// the pipe itself, and it can be left to the system call.
     #[inline]
     pub(crate) fn read_alone(&self, buffer: &mut [u8]) -> Result<usize> {
-        if self.control.only_the_pipe_ends(&self.control.reading) {
-            // Nobody else can have ended the connection, nor cancelled the call.
-            self.check_direction(Way::Reading)?;
-            self.take(buffer, None, Transport::read_waiting)
-        } else {
-            self.read(buffer)
-        }
+        // Nobody else can have ended the connection, nor cancelled the call.
+        self.check_direction(Way::Reading)?;
+        self.take(buffer, None, Transport::read_waiting)
     }
 
     /// Writes all of `bytes`, waiting for room within the limit.
@@ -129,13 +127,9 @@ impl Connection {
     /// As [`write`](Self::write), for a caller that owns the stream; see [`read_alone`](Self::read_alone).
     #[inline]
     pub(crate) fn write_alone(&self, bytes: &[u8]) -> Result<usize> {
-        if self.control.only_the_pipe_ends(&self.control.writing) {
-            self.check_direction(Way::Writing)?;
-            self.check_broken()?;
-            self.give(bytes, None, Transport::write_waiting)
-        } else {
-            self.write(bytes)
-        }
+        self.check_direction(Way::Writing)?;
+        self.check_broken()?;
+        self.give(bytes, None, Transport::write_waiting)
     }
 
     fn read_until(

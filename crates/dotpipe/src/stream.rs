@@ -22,10 +22,15 @@ use crate::wait::{Canceller, Control, lock};
 /// A read that finds the end returns `Ok(0)`. A write sends everything, waiting for the other end to make room. Flushing
 /// does nothing, since nothing is buffered here; [`wait_for_pipe_drain`](Self::wait_for_pipe_drain) waits for the reader.
 #[derive(Debug)]
+#[repr(C)]
 pub struct PipeStream {
+    // What each call of the only owner needs comes first and stands together: the kernel's copies push all but little out
+    // of the nearest cache between two calls.
     state: Mutex<State>,
-    control: Arc<Control>,
+    /// A limit was set or a canceller made, so that not only the pipe ends a wait.
+    endable: AtomicBool,
     direction: PipeDirection,
+    control: Arc<Control>,
     kind: Kind,
     path: PathBuf,
     transmission_mode: PipeTransmissionMode,
@@ -75,6 +80,7 @@ impl PipeStream {
     ) -> Self {
         Self {
             state: Mutex::new(state),
+            endable: AtomicBool::new(false),
             control,
             direction,
             kind,
@@ -331,6 +337,7 @@ impl PipeStream {
     ///
     /// A read whose time is over fails with [`io::ErrorKind::TimedOut`] and has taken nothing.
     pub fn set_read_timeout(&self, limit: Option<Duration>) {
+        self.endable.store(true, Ordering::Relaxed);
         self.control.reading.set_limit(limit);
     }
 
@@ -338,18 +345,22 @@ impl PipeStream {
     ///
     /// A write whose time is over reports the part that it sent, or fails with [`io::ErrorKind::TimedOut`] if that is nothing.
     pub fn set_write_timeout(&self, limit: Option<Duration>) {
+        self.endable.store(true, Ordering::Relaxed);
         self.control.writing.set_limit(limit);
     }
 
     /// A handle by which another thread ends this stream's waiting calls and leaves the connection as it is.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
-        Canceller::of(&self.control)
+        self.endable.store(true, Ordering::Relaxed);
+        Canceller(Arc::clone(&self.control))
     }
 
     #[inline]
     pub(crate) fn read_exclusive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let endable = *self.endable.get_mut();
         match self.connection_mut() {
+            Ok(connection) if endable => Ok(connection.read(buffer)?),
             Ok(connection) => Ok(connection.read_alone(buffer)?),
             Err(error) => Err(check_direction(self.direction, Way::Reading)
                 .err()
@@ -360,7 +371,9 @@ impl PipeStream {
 
     #[inline]
     pub(crate) fn write_exclusive(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let endable = *self.endable.get_mut();
         match self.connection_mut() {
+            Ok(connection) if endable => Ok(connection.write(bytes)?),
             Ok(connection) => Ok(connection.write_alone(bytes)?),
             Err(error) => Err(check_direction(self.direction, Way::Writing)
                 .err()

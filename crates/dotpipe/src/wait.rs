@@ -81,8 +81,6 @@ pub(crate) struct Control {
     /// One thread at a time waits for a connection, so that none is made that nobody will use.
     pub(crate) connecting: FairLock,
     canceled: AtomicBool,
-    /// A [`Canceller`] was made, so that waits must be such that it can end them.
-    cancellable: AtomicBool,
     sleepers: Mutex<Vec<Sleeper>>,
 }
 
@@ -103,15 +101,6 @@ impl Control {
         } else {
             Ok(())
         }
-    }
-
-    /// Whether a call of the stream's only owner may wait where no other thread can end it.
-    ///
-    /// While a caller owns the stream alone, no other thread can disconnect it, change its limits or make its first
-    /// canceller: what is not so when the call begins does not become so before it returns.
-    #[inline]
-    pub(crate) fn only_the_pipe_ends(&self, side: &Side) -> bool {
-        side.limit.load(Ordering::Relaxed) == 0 && !self.cancellable.load(Ordering::Relaxed)
     }
 
     /// Wakes all calls that wait, so that they look at the state again.
@@ -220,14 +209,9 @@ impl Drop for Sleeping<'_> {
 ///
 /// Comes from a stream's [`canceller`](crate::PipeStream::canceller); clones act on the same stream, also after it was dropped.
 #[derive(Clone, Debug)]
-pub struct Canceller(Arc<Control>);
+pub struct Canceller(pub(crate) Arc<Control>);
 
 impl Canceller {
-    pub(crate) fn of(control: &Arc<Control>) -> Self {
-        control.cancellable.store(true, Ordering::Relaxed);
-        Self(Arc::clone(control))
-    }
-
     /// Ends the stream's calls that wait now, and those that start from now on, with [`ErrorKind::Canceled`](crate::ErrorKind::Canceled).
     ///
     /// Does not block. What a call had transferred by then is not lost: a write that sent a part reports that part.
@@ -378,7 +362,7 @@ mod tests {
     #[test]
     fn cancelling_ends_a_wait_and_resetting_allows_the_next() {
         let control = Arc::new(Control::default());
-        let canceller = Canceller::of(&control);
+        let canceller = Canceller(Arc::clone(&control));
         let waiter = thread::spawn({
             let control = Arc::clone(&control);
             move || control.wait(&[], Deadline::NEVER, || true)
@@ -399,7 +383,7 @@ mod tests {
     #[test]
     fn a_wait_that_was_cancelled_ends_though_the_stream_may_be_used_again() {
         let control = Arc::new(Control::default());
-        let canceller = Canceller::of(&control);
+        let canceller = Canceller(Arc::clone(&control));
         let waiter = thread::spawn({
             let control = Arc::clone(&control);
             move || control.wait(&[], Deadline::NEVER, || true)
